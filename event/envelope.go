@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package event
+
+import (
+	"fmt"
+
+	"github.com/picket-edr/picket"
+)
+
+// Envelope is a batch on its way through the server. Everything outside of
+// Payload is the server's word.
+type Envelope struct {
+	Tenant      string
+	DeviceID    string
+	DeviceName  string
+	Group       string
+	Received    Time  // server's clock
+	ClockOffset int64 // microseconds to add to the sensor's times; 0 when they are near enough
+	BootID      string
+	Seq         uint64
+	Gap         uint64 // batches missing right before this one
+	Payload     []byte // as the sensor sent it
+}
+
+const envelopeVersion = 1
+
+// Marshal returns the binary form of the envelope.
+func (e *Envelope) Marshal() []byte {
+	w := writer{buf: make([]byte, 0, len(e.Payload)+256)}
+	w.buf = append(w.buf, envelopeVersion)
+	for _, s := range []string{e.Tenant, e.DeviceID, e.DeviceName, e.Group, e.BootID} {
+		w.string(s)
+	}
+	w.varint(int64(e.Received))
+	w.varint(e.ClockOffset)
+	w.uvarint(e.Seq)
+	w.uvarint(e.Gap)
+	w.buf = append(w.buf, e.Payload...)
+	return w.buf
+}
+
+// UnmarshalEnvelope reads what Marshal wrote. Payload shares memory with data.
+func UnmarshalEnvelope(data []byte) (Envelope, error) {
+	p := parser{data: string(data)}
+	if v := p.byte(); p.err == nil && v != envelopeVersion {
+		return Envelope{}, fmt.Errorf("envelope: unknown version %d: %w", v, picket.Invalid)
+	}
+	var e Envelope
+	for _, s := range []*string{&e.Tenant, &e.DeviceID, &e.DeviceName, &e.Group, &e.BootID} {
+		*s = p.string(1024)
+	}
+	e.Received, e.ClockOffset, e.Seq, e.Gap = Time(p.varint()), p.varint(), p.uvarint(), p.uvarint()
+	if p.err != nil {
+		return Envelope{}, fmt.Errorf("envelope at byte %d: %w", p.pos, p.err)
+	}
+	e.Payload = data[p.pos:len(data):len(data)]
+	return e, nil
+}
