@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//go:build ignore
+
+// UDP as it passes the control group: names asked for and answered, and the
+// first datagram that a socket sends to each peer.
+#include "picket.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_UDP 17
+#define PORT_DNS 53
+#define PORT_MDNS 5353
+#define SMALL 256
+
+// User ABI of the kernel, fixed offsets.
+struct bpf_sock { u32 bound_dev_if, family, type, protocol; };
+struct __sk_buff {
+	u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto;
+	u32 priority, ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid, data, data_end;
+	u32 napi_id, family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4], remote_port, local_port;
+	u32 data_meta;
+	__attribute__((aligned(8))) u64 flow_keys;
+	u64 tstamp;
+	u32 wire_len, gso_segs;
+	struct bpf_sock *sk;
+};
+
+struct flow { u64 cookie; u8 raddr[16]; u32 rport, pad; };
+struct udp_owner { u64 start; u32 pid, netns; };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct flow);
+	__type(value, u64);
+} flows SEC(".maps");
+
+// Answers arrive in interrupt context: who asked is known by the socket.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u64);
+	__type(value, struct udp_owner);
+} askers SEC(".maps");
+
+struct datagram {
+	u32 family, payload; // offset of the payload
+	u16 sport, dport;
+	u8 saddr[16], daddr[16];
+};
+
+// Whether the packet is UDP, and its ends.
+static __always_inline bool parse(struct __sk_buff *skb, struct datagram *d)
+{
+	u8 ip[40];
+	u16 ports[2];
+	struct bpf_sock *sk = skb->sk;
+	u32 at;
+
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->protocol != IPPROTO_UDP)
+		return false;
+	if (skb->protocol == __builtin_bswap16(0x0800)) {
+		if (bpf_skb_load_bytes(skb, 0, ip, 20) || ip[9] != IPPROTO_UDP)
+			return false;
+		if ((ip[6] & 0x1f) | ip[7])
+			return false; // a later fragment carries no ports
+		at = (ip[0] & 15) * 4;
+		d->family = AF_INET;
+		__builtin_memcpy(d->saddr, ip + 12, 4);
+		__builtin_memcpy(d->daddr, ip + 16, 4);
+	} else if (skb->protocol == __builtin_bswap16(0x86dd)) {
+		if (bpf_skb_load_bytes(skb, 0, ip, 40) || ip[6] != IPPROTO_UDP)
+			return false;
+		at = 40;
+		d->family = AF_INET6;
+		__builtin_memcpy(d->saddr, ip + 8, 16);
+		__builtin_memcpy(d->daddr, ip + 24, 16);
+	} else {
+		return false;
+	}
+	if (bpf_skb_load_bytes(skb, at, ports, 4))
+		return false;
+	d->sport = __builtin_bswap16(ports[0]);
+	d->dport = __builtin_bswap16(ports[1]);
+	d->payload = at + 8;
+	return true;
+}
+
+static __always_inline void fill_asker(struct header *h, u32 len, struct udp_owner *o)
+{
+	fill_owner(h, REC_DNS, len, o ? o->pid : 0, o ? o->start : 0);
+	h->netns = o ? o->netns : 0;
+}
+
+// Room is a constant at each call, as the ring demands.
+static __always_inline void send_dns(struct __sk_buff *skb, struct datagram *d, u32 direction,
+				     struct udp_owner *o, u32 total, const u32 room)
+{
+	const u32 size = __builtin_offsetof(struct dns_record, payload) + room;
+	struct dns_record *r = bpf_ringbuf_reserve(&bulk, size, 0);
+	u32 n = total;
+
+	if (!r) {
+		count_lost(CLASS_DNS);
+		return;
+	}
+	if (direction == DNS_QUERY)
+		fill_header(&r->h, bpf_get_current_task_btf(), REC_DNS, size);
+	else
+		fill_asker(&r->h, size, o);
+	r->family = d->family;
+	r->direction = direction;
+	if (direction == DNS_QUERY) {
+		r->lport = d->sport;
+		r->rport = d->dport;
+		__builtin_memcpy(r->laddr, d->saddr, 16);
+		__builtin_memcpy(r->raddr, d->daddr, 16);
+	} else {
+		r->lport = d->dport;
+		r->rport = d->sport;
+		__builtin_memcpy(r->laddr, d->daddr, 16);
+		__builtin_memcpy(r->raddr, d->saddr, 16);
+	}
+	if (n > room)
+		n = room;
+	asm volatile("" : "+r"(n));
+	r->payload_total = total;
+	r->payload_len = 0;
+	if (n > 0 && n <= room && bpf_skb_load_bytes(skb, d->payload, r->payload, n) == 0)
+		r->payload_len = n;
+	bpf_ringbuf_submit(r, wake_flags(&bulk, RING_BULK, r->h.time));
+	count_produced(CLASS_DNS);
+}
+
+static __always_inline void dns(struct __sk_buff *skb, struct datagram *d, u32 direction, struct udp_owner *o)
+{
+	u32 total = skb->len > d->payload ? skb->len - d->payload : 0;
+	if (total <= SMALL)
+		send_dns(skb, d, direction, o, total, SMALL);
+	else
+		send_dns(skb, d, direction, o, total, DNS_MAX);
+}
+
+SEC("cgroup_skb/egress")
+int udp_egress(struct __sk_buff *skb)
+{
+	struct datagram d = {};
+	struct flow key = {};
+	u64 now;
+
+	if (!parse(skb, &d) || is_excluded())
+		return 1;
+	key.cookie = bpf_get_socket_cookie(skb);
+	if (d.dport == PORT_DNS || d.dport == PORT_MDNS) {
+		struct task_struct *t = bpf_get_current_task_btf();
+		struct udp_owner o = {
+			.pid = bpf_get_current_pid_tgid() >> 32,
+			.start = BPF_CORE_READ(t, group_leader, start_boottime),
+			.netns = BPF_CORE_READ(t, nsproxy, net_ns, ns.inum),
+		};
+		bpf_map_update_elem(&askers, &key.cookie, &o, BPF_ANY);
+		dns(skb, &d, DNS_QUERY, NULL);
+		return 1;
+	}
+	__builtin_memcpy(key.raddr, d.daddr, 16);
+	key.rport = d.dport;
+	if (bpf_map_lookup_elem(&flows, &key))
+		return 1;
+	now = bpf_ktime_get_boot_ns();
+	bpf_map_update_elem(&flows, &key, &now, BPF_ANY);
+
+	struct net_record *r = bpf_ringbuf_reserve(&bulk, sizeof(*r), 0);
+	if (!r) {
+		count_lost(CLASS_FLOW);
+		return 1;
+	}
+	fill_header(&r->h, bpf_get_current_task_btf(), REC_FLOW, sizeof(*r));
+	r->op = NET_CONNECTED;
+	r->error = 0;
+	r->family = d.family;
+	r->protocol = IPPROTO_UDP;
+	r->lport = d.sport;
+	r->rport = d.dport;
+	__builtin_memcpy(r->laddr, d.saddr, 16);
+	__builtin_memcpy(r->raddr, d.daddr, 16);
+	bpf_ringbuf_submit(r, wake_flags(&bulk, RING_BULK, r->h.time));
+	count_produced(CLASS_FLOW);
+	return 1;
+}
+
+SEC("cgroup_skb/ingress")
+int udp_ingress(struct __sk_buff *skb)
+{
+	struct datagram d = {};
+	u64 cookie;
+	struct udp_owner *o;
+
+	if (!parse(skb, &d))
+		return 1;
+	cookie = bpf_get_socket_cookie(skb);
+	if (d.sport != PORT_DNS && d.sport != PORT_MDNS) {
+		// Who is spoken to first and answers has not opened a flow.
+		struct flow key = { .cookie = cookie, .rport = d.sport };
+		u64 now = 0;
+		__builtin_memcpy(key.raddr, d.saddr, 16);
+		if (!bpf_map_lookup_elem(&flows, &key))
+			bpf_map_update_elem(&flows, &key, &now, BPF_ANY);
+		return 1;
+	}
+	o = bpf_map_lookup_elem(&askers, &cookie);
+	if (o && bpf_map_lookup_elem(&excluded, &o->pid))
+		return 1;
+	dns(skb, &d, DNS_ANSWER, o);
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+//go:build ignore
+
+// Files, seen from system calls: opened for writing and closed, removed,
+// renamed, linked. A file open for writing is remembered by the address of its
+// struct file and reported once, when its last descriptor goes and something
+// was written; what is opened and left alone never reaches user space.
+#include "picket.h"
+
+typedef SCRATCH(16384) file_scratch;
+#define SCRATCH_TYPE file_scratch
+#define SCRATCH_MASK 0x3fff
+#include "walk.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, file_scratch);
+} file_scratch_map SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 32768);
+	__type(key, u64);
+	__type(value, struct open_file);
+} open_files SEC(".maps");
+
+#define FD_CHUNK 64
+struct fd_chunk { u64 file[FD_CHUNK]; };
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct fd_chunk);
+} fd_chunks SEC(".maps");
+
+#define O_ACCMODE 3
+#define O_WRONLY 1
+#define O_CREAT 0100
+#define O_TRUNC 01000
+#define O_APPEND 02000
+#define FMODE_WRITE 2
+#define FMODE_CREATED (1u << 20)
+#define S_IFMT 0170000
+#define S_IFREG 0100000
+#define S_IFSOCK 0140000
+#define AT_FDCWD (-100)
+#define AT_REMOVEDIR 0x200
+#define CLOSE_RANGE_CLOEXEC 4
+
+static __always_inline file_scratch *scratch(void)
+{
+	u32 zero = 0;
+	file_scratch *s = bpf_map_lookup_elem(&file_scratch_map, &zero);
+	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1) != 0)
+		return NULL;
+	s->off = 0;
+	s->flags = 0;
+	return s;
+}
+
+static __always_inline void done(file_scratch *s) { __sync_lock_test_and_set(&s->busy, 0); }
+
+static __always_inline void send(file_scratch *s, u32 class, u64 now)
+{
+	u32 len = s->off;
+	asm volatile("" : "+r"(len));
+	if (len > sizeof(s->buf) ||
+	    bpf_ringbuf_output(&bulk, s->buf, len, wake_flags(&bulk, RING_BULK, now)))
+		count_lost(class);
+	else
+		count_produced(class);
+}
+
+static __always_inline struct file *file_of(struct task_struct *t, s64 fd)
+{
+	struct file *f = NULL;
+	struct fdtable *table = BPF_CORE_READ(t, files, fdt);
+	if (fd < 0 || fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	bpf_probe_read_kernel(&f, sizeof(f), BPF_CORE_READ(table, fd) + fd);
+	return f;
+}
+
+// ---- open ---------------------------------------------------------------
+static __always_inline int opened(s64 fd, u64 flags)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct file *f;
+	struct inode *inode;
+	struct open_file o = {};
+	u64 key;
+	u32 mode;
+
+	if (fd < 0)
+		return 0;
+	f = file_of(t, fd);
+	if (!f)
+		return 0;
+	mode = BPF_CORE_READ(f, f_mode);
+	if (!(mode & (FMODE_WRITE | FMODE_CREATED)))
+		return 0;
+	inode = BPF_CORE_READ(f, f_inode);
+	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFREG || is_excluded())
+		return 0;
+	o.opened = bpf_ktime_get_boot_ns();
+	o.start = BPF_CORE_READ(t, group_leader, start_boottime);
+	o.pid = bpf_get_current_pid_tgid() >> 32;
+	o.fd = fd;
+	o.size = BPF_CORE_READ(inode, i_size);
+	o.ino = BPF_CORE_READ(inode, i_ino);
+	inode_mtime(inode, &o.mtime_sec, &o.mtime_nsec);
+	if (mode & FMODE_CREATED)
+		o.flags |= FILE_CREATED;
+	else if (flags & O_TRUNC)
+		o.flags |= FILE_TRUNCATED;
+	if (BPF_CORE_READ(f, f_flags) & O_APPEND)
+		o.flags |= FILE_APPEND;
+	if ((BPF_CORE_READ(f, f_flags) & O_ACCMODE) == O_WRONLY)
+		o.flags |= FILE_WRITE_ONLY;
+	key = (u64)f;
+	if (bpf_map_update_elem(&open_files, &key, &o, BPF_NOEXIST)) {
+		// Full, or an entry whose close nobody saw: one event is lost either way.
+		count_lost(CLASS_FILE);
+		bpf_map_update_elem(&open_files, &key, &o, BPF_EXIST);
+	}
+	return 0;
+}
+
+// An argument of the system call that now returns.
+static __always_inline u64 argument(int n)
+{
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+#if defined(__TARGET_ARCH_x86)
+	switch (n) {
+	case 0: return BPF_CORE_READ(regs, di);
+	case 1: return BPF_CORE_READ(regs, si);
+	case 2: return BPF_CORE_READ(regs, dx);
+	case 3: return BPF_CORE_READ(regs, r10);
+	default: return BPF_CORE_READ(regs, r8);
+	}
+#else
+	// The result has taken the place of the first one.
+	switch (n) {
+	case 0: return BPF_CORE_READ(regs, orig_x0);
+	case 1: return BPF_CORE_READ(regs, regs[1]);
+	case 2: return BPF_CORE_READ(regs, regs[2]);
+	case 3: return BPF_CORE_READ(regs, regs[3]);
+	default: return BPF_CORE_READ(regs, regs[4]);
+	}
+#endif
+}
+
+static __always_inline int opened_with(s64 fd, u64 flags)
+{
+	if (!(flags & (O_ACCMODE | O_CREAT | O_TRUNC)))
+		return 0; // by far the most
+	return opened(fd, flags);
+}
+
+SEC("tracepoint/syscalls/sys_exit_openat")
+int file_openat(struct sys_exit_frame *c) { return c->ret < 0 ? 0 : opened_with(c->ret, argument(2)); }
+
+SEC("tracepoint/syscalls/sys_exit_open")
+int file_open(struct sys_exit_frame *c) { return c->ret < 0 ? 0 : opened_with(c->ret, argument(1)); }
+
+SEC("tracepoint/syscalls/sys_exit_creat")
+int file_creat(struct sys_exit_frame *c) { return opened(c->ret, O_TRUNC); }
+
+SEC("tracepoint/syscalls/sys_exit_openat2")
+int file_openat2(struct sys_exit_frame *c)
+{
+	u64 flags = 0;
+	if (c->ret < 0)
+		return 0;
+	bpf_probe_read_user(&flags, sizeof(flags), (void *)argument(2));
+	return opened(c->ret, flags);
+}
+
+// ---- close --------------------------------------------------------------
+static __always_inline bool last_reference(struct file *f)
+{
+	struct file___v5 *old = (void *)f;
+	if (bpf_core_field_exists(f->f_ref))
+		return BPF_CORE_READ(f, f_ref.refcnt.counter) == 0;
+	return BPF_CORE_READ(old, f_count.counter) == 1;
+}
+
+static __always_inline bool written(struct open_file *o, struct inode *inode, u64 pos)
+{
+	s64 sec = 0;
+	u32 nsec = 0;
+	if (o->flags & FILE_REPORTED)
+		o->flags &= ~(FILE_CREATED | FILE_TRUNCATED);
+	else if (o->flags & (FILE_CREATED | FILE_TRUNCATED))
+		return true;
+	if (BPF_CORE_READ(inode, i_size) != o->size)
+		return true;
+	inode_mtime(inode, &sec, &nsec);
+	if (sec != o->mtime_sec || ((nsec ^ o->mtime_nsec) & 0x7fffffff))
+		return true;
+	return !(o->flags & FILE_REPORTED) && (o->flags & FILE_WRITE_ONLY) && pos > 0;
+}
+
+static __always_inline void closing(struct file *f)
+{
+	u64 key = (u64)f;
+	struct open_file *known = bpf_map_lookup_elem(&open_files, &key);
+	if (!known)
+		return;
+	struct inode *inode = BPF_CORE_READ(f, f_inode);
+	// A shared writable mapping outlives the descriptor unseen: report now.
+	if (!last_reference(f) && BPF_CORE_READ(inode, i_mapping, i_mmap_writable.counter) <= 0)
+		return;
+	struct open_file o = *known;
+	if (bpf_map_delete_elem(&open_files, &key))
+		return; // somebody else reports it
+	if (BPF_CORE_READ(inode, i_ino) != o.ino) {
+		count_lost(CLASS_FILE); // its own close was not seen
+		return;
+	}
+	u64 pos = BPF_CORE_READ(f, f_pos);
+	if (!written(&o, inode, pos)) {
+		count_filtered(CLASS_FILE);
+		return;
+	}
+	file_scratch *s = scratch();
+	if (!s) {
+		count_lost(CLASS_FILE);
+		return;
+	}
+	struct file_record *r = (void *)s->buf;
+	fill_header(&r->h, bpf_get_current_task_btf(), REC_FILE, 0);
+	r->open = o;
+	fill_image(&r->image, inode);
+	r->pos = pos;
+	r->pad = 0;
+	s->off = sizeof(*r);
+	r->path_len = put_path(s, BPF_CORE_READ(f, f_path.mnt), BPF_CORE_READ(f, f_path.dentry));
+	r->h.flags = s->flags;
+	r->h.len = s->off;
+	send(s, CLASS_FILE, r->h.time);
+	done(s);
+}
+
+SEC("tracepoint/syscalls/sys_enter_close")
+int file_close(struct sys_enter_frame *c)
+{
+	struct file *f = file_of(bpf_get_current_task_btf(), (u32)c->args[0]);
+	if (f)
+		closing(f);
+	return 0;
+}
+
+static __always_inline int replacing(u32 old_fd, u32 new_fd)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	if (old_fd == new_fd || !file_of(t, old_fd))
+		return 0;
+	struct file *f = file_of(t, new_fd);
+	if (f)
+		closing(f);
+	return 0;
+}
+
+SEC("tracepoint/syscalls/sys_enter_dup2")
+int file_dup2(struct sys_enter_frame *c) { return replacing(c->args[0], c->args[1]); }
+
+SEC("tracepoint/syscalls/sys_enter_dup3")
+int file_dup3(struct sys_enter_frame *c) { return replacing(c->args[0], c->args[1]); }
+
+struct sweep { struct fd_chunk *chunk; u64 table; u32 next, last; };
+
+static long sweep_fd(u64 i, struct sweep *w)
+{
+	u64 f = w->chunk->file[i & (FD_CHUNK - 1)];
+	if (f)
+		closing((struct file *)f);
+	return 0;
+}
+
+static long sweep_chunk(u64 i, struct sweep *w)
+{
+	u32 n = w->last - w->next;
+	if (w->next >= w->last)
+		return 1;
+	if (n > FD_CHUNK)
+		n = FD_CHUNK;
+	__builtin_memset(w->chunk, 0, sizeof(*w->chunk));
+	if (n == FD_CHUNK)
+		bpf_probe_read_kernel(w->chunk->file, sizeof(w->chunk->file), (void *)(w->table + (u64)w->next * 8));
+	else {
+		n &= FD_CHUNK - 1;
+		asm volatile("" : "+r"(n));
+		bpf_probe_read_kernel(w->chunk->file, (n & (FD_CHUNK - 1)) * 8, (void *)(w->table + (u64)w->next * 8));
+	}
+	bpf_loop(n, sweep_fd, w, 0);
+	w->next += FD_CHUNK;
+	return 0;
+}
+
+// All descriptors from first to last, both included, at most 4096 of them.
+static __always_inline void sweep(struct task_struct *t, u32 first, u32 last)
+{
+	u32 zero = 0;
+	struct fdtable *table = BPF_CORE_READ(t, files, fdt);
+	u32 size = BPF_CORE_READ(table, max_fds);
+	struct sweep w = { .chunk = bpf_map_lookup_elem(&fd_chunks, &zero), .next = first };
+	if (!w.chunk)
+		return;
+	w.table = (u64)BPF_CORE_READ(table, fd);
+	w.last = last < size ? last + 1 : size;
+	bpf_loop(64, sweep_chunk, &w, 0);
+}
+
+SEC("tracepoint/syscalls/sys_enter_close_range")
+int file_close_range(struct sys_enter_frame *c)
+{
+	if (!(c->args[2] & CLOSE_RANGE_CLOEXEC) && (u32)c->args[0] <= (u32)c->args[1])
+		sweep(bpf_get_current_task_btf(), c->args[0], c->args[1]);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(file_exit, struct task_struct *t)
+{
+	if (BPF_CORE_READ(t, files) && BPF_CORE_READ(t, files, count.counter) == 1)
+		sweep(t, 0, -1);
+	return 0;
+}
+
+// ---- names --------------------------------------------------------------
+static __always_inline u32 put_text(file_scratch *s, u64 user)
+{
+	u32 off = s->off;
+	BOUND(off, SCRATCH_MASK);
+	long n = bpf_probe_read_user_str(s->buf + off, PATH_ROOM, (void *)user);
+	if (n <= 0 || n > PATH_ROOM) {
+		s->flags |= FLAG_UNREADABLE;
+		return 0;
+	}
+	s->off = off + n;
+	return n;
+}
+
+// The folder that a name is relative to: the root of the process for an
+// absolute one, else the descriptor or the working directory.
+static __always_inline u32 put_base(file_scratch *s, struct task_struct *t, s32 dfd, u64 user)
+{
+	struct fs_struct *fs = BPF_CORE_READ(t, fs);
+	char first = 0;
+	bpf_probe_read_user(&first, 1, (void *)user);
+	if (first == '/')
+		return 0;
+	if (dfd == AT_FDCWD)
+		return put_path(s, BPF_CORE_READ(fs, pwd.mnt), BPF_CORE_READ(fs, pwd.dentry));
+	struct file *f = file_of(t, dfd);
+	if (!f)
+		return 0;
+	return put_path(s, BPF_CORE_READ(f, f_path.mnt), BPF_CORE_READ(f, f_path.dentry));
+}
+
+static __always_inline int path_op(u32 op, u32 class, u32 arg, s32 dfd1, u64 name1, s32 dfd2, u64 name2)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	if (is_excluded())
+		return 0;
+	file_scratch *s = scratch();
+	if (!s) {
+		count_lost(class);
+		return 0;
+	}
+	struct pathop_record *r = (void *)s->buf;
+	fill_header(&r->h, t, REC_PATHOP, 0);
+	r->op = op;
+	r->arg = arg;
+	s->off = sizeof(*r);
+	r->base1_len = op == OP_SYMLINK ? 0 : put_base(s, t, dfd1, name1);
+	r->name1_len = put_text(s, name1);
+	r->base2_len = name2 ? put_base(s, t, dfd2, name2) : 0;
+	r->name2_len = name2 ? put_text(s, name2) : 0;
+	r->h.flags = s->flags;
+	r->h.len = s->off;
+	send(s, class, r->h.time);
+	done(s);
+	return 0;
+}
+
+#define ON_SUCCESS(name, call) \
+	SEC("tracepoint/syscalls/sys_exit_" #name) \
+	int file_##name(struct sys_exit_frame *c) { return c->ret != 0 ? 0 : (call); }
+
+ON_SUCCESS(unlink, path_op(OP_UNLINK, CLASS_DELETE, 0, AT_FDCWD, argument(0), 0, 0))
+ON_SUCCESS(unlinkat, argument(2) & AT_REMOVEDIR ? 0
+	: path_op(OP_UNLINK, CLASS_DELETE, 0, argument(0), argument(1), 0, 0))
+ON_SUCCESS(rename, path_op(OP_RENAME, CLASS_RENAME, 0, AT_FDCWD, argument(0), AT_FDCWD, argument(1)))
+ON_SUCCESS(renameat, path_op(OP_RENAME, CLASS_RENAME, 0, argument(0), argument(1), argument(2), argument(3)))
+ON_SUCCESS(renameat2, path_op(OP_RENAME, CLASS_RENAME, argument(4), argument(0), argument(1), argument(2), argument(3)))
+ON_SUCCESS(link, path_op(OP_LINK, CLASS_LINK, 0, AT_FDCWD, argument(0), AT_FDCWD, argument(1)))
+ON_SUCCESS(linkat, path_op(OP_LINK, CLASS_LINK, 0, argument(0), argument(1), argument(2), argument(3)))
+ON_SUCCESS(symlink, path_op(OP_SYMLINK, CLASS_LINK, 0, AT_FDCWD, argument(0), AT_FDCWD, argument(1)))
+ON_SUCCESS(symlinkat, path_op(OP_SYMLINK, CLASS_LINK, 0, AT_FDCWD, argument(0), argument(1), argument(2)))
+ON_SUCCESS(truncate, path_op(OP_TRUNCATE, CLASS_FILE, 0, AT_FDCWD, argument(0), 0, 0))
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//go:build ignore
+
+// TCP: connections made, refused and accepted, ports opened for listening.
+#include "picket.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_STREAM 1
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT 2
+#define TCP_CLOSE 7
+#define TCP_LISTEN 10
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+
+// Who asked for a connection: its outcome arrives in interrupt context.
+struct owner { u64 start; u32 pid, netns; };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, 1); // BPF_F_NO_PREALLOC
+	__type(key, u64);
+	__type(value, struct owner);
+} connecting SEC(".maps");
+
+// Sockets whose failure has been reported, so that the return of connect
+// does not report it again.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, u64);
+} failed SEC(".maps");
+
+static __always_inline void fill_addresses(struct net_record *r, struct sock *sk)
+{
+	r->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	r->lport = BPF_CORE_READ(sk, __sk_common.skc_num);
+	r->rport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	__builtin_memset(r->laddr, 0, 32);
+	if (r->family == AF_INET6) {
+		BPF_CORE_READ_INTO(&r->laddr, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&r->raddr, sk, __sk_common.skc_v6_daddr);
+		return;
+	}
+	*(u32 *)r->laddr = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+	*(u32 *)r->raddr = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+}
+
+static __always_inline struct net_record *begin(u32 class)
+{
+	struct net_record *r = bpf_ringbuf_reserve(&bulk, sizeof(*r), 0);
+	if (!r)
+		count_lost(class);
+	return r;
+}
+
+static __always_inline void end(struct net_record *r, u32 class)
+{
+	bpf_ringbuf_submit(r, wake_flags(&bulk, RING_BULK, r->h.time));
+	count_produced(class);
+}
+
+static __always_inline void outcome(struct sock *sk, u32 op)
+{
+	u64 key = (u64)sk;
+	struct owner *o = bpf_map_lookup_elem(&connecting, &key);
+	struct net_record *r;
+
+	if (o && bpf_map_lookup_elem(&excluded, &o->pid)) {
+		bpf_map_delete_elem(&connecting, &key);
+		return;
+	}
+	r = begin(CLASS_CONNECT);
+	if (r) {
+		fill_owner(&r->h, REC_NET, sizeof(*r), o ? o->pid : 0, o ? o->start : 0);
+		r->h.netns = o ? o->netns : 0;
+		r->op = op;
+		r->error = op == NET_FAILED ? BPF_CORE_READ(sk, sk_err) : 0;
+		r->protocol = IPPROTO_TCP;
+		fill_addresses(r, sk);
+		end(r, CLASS_CONNECT);
+	}
+	bpf_map_delete_elem(&connecting, &key);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(network_state, struct sock *sk, s32 old, s32 new)
+{
+	u64 key = (u64)sk;
+	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP || (family != AF_INET && family != AF_INET6))
+		return 0;
+	if (new == TCP_SYN_SENT) {
+		struct task_struct *t = bpf_get_current_task_btf();
+		struct owner o = {
+			.pid = bpf_get_current_pid_tgid() >> 32,
+			.start = BPF_CORE_READ(t, group_leader, start_boottime),
+			.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
+		};
+		bpf_map_update_elem(&connecting, &key, &o, BPF_ANY);
+	} else if (old == TCP_SYN_SENT && new == TCP_ESTABLISHED) {
+		outcome(sk, NET_CONNECTED);
+	} else if (old == TCP_SYN_SENT && new == TCP_CLOSE) {
+		u64 now = bpf_ktime_get_boot_ns();
+		outcome(sk, NET_FAILED);
+		bpf_map_update_elem(&failed, &key, &now, BPF_ANY);
+	} else if (new == TCP_LISTEN) {
+		struct net_record *r;
+		if (is_excluded())
+			return 0;
+		r = begin(CLASS_LISTEN);
+		if (!r)
+			return 0;
+		fill_header(&r->h, bpf_get_current_task_btf(), REC_NET, sizeof(*r));
+		r->op = NET_LISTEN;
+		r->error = 0;
+		r->protocol = IPPROTO_TCP;
+		fill_addresses(r, sk);
+		end(r, CLASS_LISTEN);
+	}
+	return 0;
+}
+
+static __always_inline struct sock *sock_of(struct task_struct *t, s64 fd)
+{
+	struct file *f = NULL;
+	struct socket *socket;
+	struct fdtable *table = BPF_CORE_READ(t, files, fdt);
+	if (fd < 0 || fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	bpf_probe_read_kernel(&f, sizeof(f), BPF_CORE_READ(table, fd) + fd);
+	if (!f || (BPF_CORE_READ(f, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	socket = BPF_CORE_READ(f, private_data);
+	return socket ? BPF_CORE_READ(socket, sk) : NULL;
+}
+
+static __always_inline int accepted(s64 fd)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct sock *sk;
+	struct net_record *r;
+	u16 family;
+
+	if (fd < 0)
+		return 0;
+	sk = sock_of(t, fd);
+	if (!sk)
+		return 0;
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if ((family != AF_INET && family != AF_INET6) || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM || is_excluded())
+		return 0;
+	r = begin(CLASS_ACCEPT);
+	if (!r)
+		return 0;
+	fill_header(&r->h, t, REC_NET, sizeof(*r));
+	r->op = NET_ACCEPTED;
+	r->error = 0;
+	r->protocol = IPPROTO_TCP;
+	fill_addresses(r, sk);
+	end(r, CLASS_ACCEPT);
+	return 0;
+}
+
+SEC("tracepoint/syscalls/sys_exit_accept")
+int network_accept(struct sys_exit_frame *c) { return accepted(c->ret); }
+
+SEC("tracepoint/syscalls/sys_exit_accept4")
+int network_accept4(struct sys_exit_frame *c) { return accepted(c->ret); }
+
+struct address { u16 family; u16 port; u8 rest[24]; };
+
+// A connect that failed before any packet left: no route, not permitted.
+SEC("tracepoint/syscalls/sys_exit_connect")
+int network_connect(struct sys_exit_frame *c)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct address a = {};
+	struct net_record *r;
+	u64 key, fd, user;
+
+	switch (c->ret) {
+	case -1: case -13: case -99: case -101: case -104: case -110: case -111: case -113:
+		break; // EPERM EACCES EADDRNOTAVAIL ENETUNREACH ECONNRESET ETIMEDOUT ECONNREFUSED EHOSTUNREACH
+	default:
+		return 0;
+	}
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(t);
+#if defined(__TARGET_ARCH_x86)
+	fd = BPF_CORE_READ(regs, di);
+	user = BPF_CORE_READ(regs, si);
+#else
+	fd = BPF_CORE_READ(regs, orig_x0);
+	user = BPF_CORE_READ(regs, regs[1]);
+#endif
+	struct sock *sk = sock_of(t, (s32)fd);
+	if (!sk)
+		return 0;
+	key = (u64)sk;
+	if (bpf_map_delete_elem(&failed, &key) == 0)
+		return 0; // already told
+	if (bpf_probe_read_user(&a, 16, (void *)user) || is_excluded())
+		return 0;
+	if (a.family == AF_INET6 && bpf_probe_read_user(&a, 24, (void *)user))
+		return 0;
+	if (a.family != AF_INET && a.family != AF_INET6)
+		return 0;
+	r = begin(CLASS_CONNECT);
+	if (!r)
+		return 0;
+	fill_header(&r->h, t, REC_NET, sizeof(*r));
+	r->op = NET_FAILED;
+	r->error = -c->ret;
+	fill_addresses(r, sk);
+	r->protocol = BPF_CORE_READ(sk, sk_type) == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+	r->family = a.family;
+	r->rport = __builtin_bswap16(a.port);
+	__builtin_memset(r->raddr, 0, 16);
+	if (a.family == AF_INET6)
+		__builtin_memcpy(r->raddr, a.rest + 4, 16);
+	else
+		__builtin_memcpy(r->raddr, a.rest, 4);
+	end(r, CLASS_CONNECT);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
