@@ -166,6 +166,7 @@ const (
 	sqliteFull       = 13
 	sqliteConstraint = 19
 	sqliteIOErr      = 10
+	sqliteForeignKey = 787 // extended
 )
 
 // fault gives an error of a driver the kind that it means. Errors that carry
@@ -189,7 +190,7 @@ func fault(err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		kind = picket.Canceled
 	case errors.As(err, &lite):
-		kind = liteKind(lite.Code() & 0xff)
+		kind = liteKind(lite.Code())
 	case errors.As(err, &pg):
 		kind = pgKind(pg.Code)
 	case errors.As(err, &dial), errors.Is(err, sql.ErrConnDone):
@@ -199,7 +200,10 @@ func fault(err error) error {
 }
 
 func liteKind(code int) error {
-	switch code {
+	if code == sqliteForeignKey { // what the record belongs to is not there
+		return picket.NotFound
+	}
+	switch code & 0xff {
 	case sqliteConstraint:
 		return picket.Conflict
 	case sqliteBusy, sqliteFull, sqliteIOErr:
@@ -210,6 +214,8 @@ func liteKind(code int) error {
 
 func pgKind(code string) error {
 	switch {
+	case code == "23503": // what the record belongs to is not there
+		return picket.NotFound
 	case code == "23505":
 		return picket.Conflict
 	case strings.HasPrefix(code, "22"): // data exception

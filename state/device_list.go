@@ -158,10 +158,10 @@ func (dq DeviceQuery) filter(q *bun.SelectQuery, tenant string) *bun.SelectQuery
 		q = q.Where("(lower(t.os_platform) = ? OR lower(t.os_distribution) = ?)", strings.ToLower(clean(dq.OS, maxFact)), strings.ToLower(clean(dq.OS, maxFact)))
 	}
 	if len(dq.Health) > 0 {
-		q = q.Where("t.health IN (?)", bun.In(dq.Health))
+		q = q.Where("t.health IN (?)", bun.List(dq.Health))
 	}
 	if len(dq.Risk) > 0 {
-		q = q.Where("t.risk IN (?)", bun.In(dq.Risk))
+		q = q.Where("t.risk IN (?)", bun.List(dq.Risk))
 	}
 	if dq.Group != "" {
 		q = q.Where("t.device_group = ?", clean(dq.Group, maxName))
@@ -218,7 +218,7 @@ func (db *DB) loadTags(ctx context.Context, tenant string, devices []Device) err
 	}
 	var tags []struct{ DeviceID, Tag string }
 	err := db.r.NewSelect().Table("device_tags").Column("device_id", "tag").Where("tenant = ?", tenant).
-		Where("device_id IN (?)", bun.In(ids)).Scan(ctx, &tags)
+		Where("device_id IN (?)", bun.List(ids)).Scan(ctx, &tags)
 	if err != nil {
 		return fmt.Errorf("tags: %w", fault(err))
 	}

@@ -175,14 +175,14 @@ func (r *deviceRow) setHooks(hooks []picket.Hook) error {
 	return nil
 }
 
-// updateDevice changes one device under lock. change reports whether it
-// changed anything.
+// updateDevice changes the named columns of one device under lock; without
+// columns it only locks it.
 func (db *DB) updateDevice(ctx context.Context, tx bun.Tx, tenant, id string, change func(*deviceRow) error, columns ...string) error {
 	var row deviceRow
 	if err := db.lock(tx.NewSelect().Model(&row).Where("tenant = ?", tenant).Where("id = ?", id)).Scan(ctx); err != nil {
 		return err
 	}
-	if err := change(&row); err != nil {
+	if err := change(&row); err != nil || len(columns) == 0 {
 		return err
 	}
 	_, err := tx.NewUpdate().Model(&row).Column(columns...).Where("tenant = ?", tenant).Where("id = ?", id).Exec(ctx)
@@ -403,7 +403,7 @@ func (db *DB) SetDeviceTags(ctx context.Context, tenant, id string, tags []strin
 		return fmt.Errorf("%d tags: a device has at most %d: %w", len(rows), maxTags, picket.Invalid)
 	}
 	err := db.write(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := db.updateDevice(ctx, tx, tenant, id, func(*deviceRow) error { return nil }, "id"); err != nil {
+		if err := db.updateDevice(ctx, tx, tenant, id, func(*deviceRow) error { return nil }); err != nil {
 			return err
 		}
 		if _, err := tx.NewDelete().Table("device_tags").Where("tenant = ?", tenant).Where("device_id = ?", id).Exec(ctx); err != nil {

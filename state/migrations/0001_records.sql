@@ -127,8 +127,7 @@ CREATE INDEX alerts_active ON alerts (tenant, device_id, severity) WHERE status 
 CREATE TABLE alert_causes (
     tenant      TEXT   NOT NULL REFERENCES tenants (id),
     cause       TEXT   NOT NULL,
-    generation  BIGINT NOT NULL,
-    events_kept BIGINT NOT NULL, -- rows of this cause in alert_events
+    generation  BIGINT NOT NULL, -- of the latest alert
     PRIMARY KEY (tenant, cause)
 );
 
@@ -144,17 +143,9 @@ CREATE TABLE alert_events (
     PRIMARY KEY (tenant, cause, boot_id, report_id, event_table),
     FOREIGN KEY (tenant, cause) REFERENCES alert_causes (tenant, cause)
 );
-CREATE INDEX alert_events_device ON alert_events (tenant, device_id, event_time);
+CREATE INDEX alert_events_time ON alert_events (tenant, device_id, event_time);
+CREATE INDEX alert_events_event ON alert_events (tenant, device_id, boot_id, report_id);
 CREATE INDEX alert_events_alert ON alert_events (tenant, alert_id);
-
-CREATE TABLE alert_floors (
-    tenant    TEXT   NOT NULL,
-    cause     TEXT   NOT NULL,
-    boot_id   TEXT   NOT NULL,
-    report_id BIGINT NOT NULL, -- events up to and including this one count as seen
-    PRIMARY KEY (tenant, cause, boot_id),
-    FOREIGN KEY (tenant, cause) REFERENCES alert_causes (tenant, cause)
-);
 
 CREATE TABLE alert_evidence (
     tenant       TEXT   NOT NULL,
