@@ -57,3 +57,24 @@ func UnmarshalEnvelope(data []byte) (Envelope, error) {
 	e.Payload = data[p.pos:len(data):len(data)]
 	return e, nil
 }
+
+// How far times may be from the moment of reception before they are believed
+// no more.
+const (
+	maxFuture = 60 * 1_000_000
+	maxPast   = 180 * 24 * 3600 * 1_000_000
+)
+
+// Correct turns a time of the sensor's clock into the server's: shifted by the
+// measured offset, and replaced by the moment of reception when it is
+// impossible (in the future, or older than any retention).
+func (e *Envelope) Correct(t Time) Time {
+	if t == 0 {
+		return 0
+	}
+	c := t + Time(e.ClockOffset)
+	if c > e.Received+maxFuture || c < e.Received-maxPast {
+		return e.Received
+	}
+	return c
+}
