@@ -121,8 +121,11 @@ static __always_inline int opened(s64 fd, u64 flags)
 		o.flags |= FILE_WRITE_ONLY;
 	key = (u64)f;
 	if (bpf_map_update_elem(&open_files, &key, &o, BPF_NOEXIST)) {
-		// Full, or an entry whose close nobody saw: one event is lost either way.
-		count_lost(CLASS_FILE);
+		// Full, or an entry whose close nobody saw: one event is lost either
+		// way, unless user space holds a record of it.
+		struct open_file *stale = bpf_map_lookup_elem(&open_files, &key);
+		if (!stale || !(stale->flags & (FILE_HELD | FILE_REPORTED)))
+			count_lost(CLASS_FILE);
 		bpf_map_update_elem(&open_files, &key, &o, BPF_EXIST);
 	}
 	return 0;
@@ -210,20 +213,28 @@ static __always_inline void closing(struct file *f)
 	if (!known)
 		return;
 	struct inode *inode = BPF_CORE_READ(f, f_inode);
-	// A shared writable mapping outlives the descriptor unseen: report now.
-	if (!last_reference(f) && BPF_CORE_READ(inode, i_mapping, i_mmap_writable.counter) <= 0)
-		return;
-	struct open_file o = *known;
-	if (bpf_map_delete_elem(&open_files, &key))
-		return; // somebody else reports it
-	if (BPF_CORE_READ(inode, i_ino) != o.ino) {
-		count_lost(CLASS_FILE); // its own close was not seen
-		return;
-	}
 	u64 pos = BPF_CORE_READ(f, f_pos);
-	if (!written(&o, inode, pos)) {
-		count_filtered(CLASS_FILE);
-		return;
+	struct open_file o = *known;
+	// A shared writable mapping outlives the descriptor unseen: report now.
+	bool held = !last_reference(f) && BPF_CORE_READ(inode, i_mapping, i_mmap_writable.counter) <= 0;
+	if (held) {
+		// Two that close at once, or an exec that closes on its way, may both
+		// look like not the last: user space tells of it if nothing follows.
+		if (o.flags & (FILE_HELD | FILE_REPORTED) || !written(&o, inode, pos))
+			return;
+		known->flags |= FILE_HELD;
+	} else {
+		if (bpf_map_delete_elem(&open_files, &key))
+			return; // somebody else reports it
+		if (BPF_CORE_READ(inode, i_ino) != o.ino || !(BPF_CORE_READ(f, f_mode) & (FMODE_WRITE | FMODE_CREATED))) {
+			if (!(o.flags & (FILE_HELD | FILE_REPORTED)))
+				count_lost(CLASS_FILE); // its own close was not seen
+			return;
+		}
+		if (!written(&o, inode, pos)) {
+			count_filtered(CLASS_FILE);
+			return;
+		}
 	}
 	file_scratch *s = scratch();
 	if (!s) {
@@ -235,7 +246,8 @@ static __always_inline void closing(struct file *f)
 	r->open = o;
 	fill_image(&r->image, inode);
 	r->pos = pos;
-	r->pad = 0;
+	r->key = key;
+	r->held = held;
 	s->off = sizeof(*r);
 	r->path_len = put_path(s, BPF_CORE_READ(f, f_path.mnt), BPF_CORE_READ(f, f_path.dentry));
 	r->h.flags = s->flags;
@@ -270,12 +282,17 @@ int file_dup2(struct sys_enter_frame *c) { return replacing(c->args[0], c->args[
 SEC("tracepoint/syscalls/sys_enter_dup3")
 int file_dup3(struct sys_enter_frame *c) { return replacing(c->args[0], c->args[1]); }
 
-struct sweep { struct fd_chunk *chunk; u64 table; u32 next, last; };
+struct sweep {
+	struct fd_chunk *chunk;
+	u64 table, marks; // marks: bit map of descriptors that exec closes, 0: all count
+	u64 mask;         // of this chunk
+	u32 next, last;
+};
 
 static long sweep_fd(u64 i, struct sweep *w)
 {
 	u64 f = w->chunk->file[i & (FD_CHUNK - 1)];
-	if (f)
+	if (f && (w->mask >> (i & (FD_CHUNK - 1)) & 1))
 		closing((struct file *)f);
 	return 0;
 }
@@ -287,6 +304,15 @@ static long sweep_chunk(u64 i, struct sweep *w)
 		return 1;
 	if (n > FD_CHUNK)
 		n = FD_CHUNK;
+	w->mask = -1;
+	if (w->marks) {
+		w->mask = 0;
+		bpf_probe_read_kernel(&w->mask, sizeof(w->mask), (void *)(w->marks + w->next / 8));
+		if (!w->mask) {
+			w->next += FD_CHUNK;
+			return 0;
+		}
+	}
 	__builtin_memset(w->chunk, 0, sizeof(*w->chunk));
 	if (n == FD_CHUNK)
 		bpf_probe_read_kernel(w->chunk->file, sizeof(w->chunk->file), (void *)(w->table + (u64)w->next * 8));
@@ -301,7 +327,7 @@ static long sweep_chunk(u64 i, struct sweep *w)
 }
 
 // All descriptors from first to last, both included, at most 4096 of them.
-static __always_inline void sweep(struct task_struct *t, u32 first, u32 last)
+static __always_inline void sweep(struct task_struct *t, u32 first, u32 last, bool marked)
 {
 	u32 zero = 0;
 	struct fdtable *table = BPF_CORE_READ(t, files, fdt);
@@ -310,6 +336,7 @@ static __always_inline void sweep(struct task_struct *t, u32 first, u32 last)
 	if (!w.chunk)
 		return;
 	w.table = (u64)BPF_CORE_READ(table, fd);
+	w.marks = marked ? (u64)BPF_CORE_READ(table, close_on_exec) : 0;
 	w.last = last < size ? last + 1 : size;
 	bpf_loop(64, sweep_chunk, &w, 0);
 }
@@ -318,15 +345,43 @@ SEC("tracepoint/syscalls/sys_enter_close_range")
 int file_close_range(struct sys_enter_frame *c)
 {
 	if (!(c->args[2] & CLOSE_RANGE_CLOEXEC) && (u32)c->args[0] <= (u32)c->args[1])
-		sweep(bpf_get_current_task_btf(), c->args[0], c->args[1]);
+		sweep(bpf_get_current_task_btf(), c->args[0], c->args[1], 0);
 	return 0;
 }
 
+// The descriptors of a process go with its last thread. The others may still
+// hold the table at this moment, so its count tells nothing then.
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(file_exit, struct task_struct *t)
 {
-	if (BPF_CORE_READ(t, files) && BPF_CORE_READ(t, files, count.counter) == 1)
-		sweep(t, 0, -1);
+	struct files_struct *files = BPF_CORE_READ(t, files);
+	if (files && (BPF_CORE_READ(files, count.counter) == 1 || BPF_CORE_READ(t, signal, live.counter) == 0))
+		sweep(t, 0, -1, 0);
+	return 0;
+}
+
+// Starting an image closes the descriptors marked for it. A child that a busy
+// program makes often holds the last reference to a file of its parent.
+SEC("tp_btf/sched_prepare_exec")
+int BPF_PROG(file_prepare_exec, struct task_struct *t, struct linux_binprm *bprm)
+{
+	if (BPF_CORE_READ(t, files))
+		sweep(t, 0, -1, 1);
+	return 0;
+}
+
+// In place of it on kernels before 6.10, where an attempt that fails counts too.
+SEC("tracepoint/syscalls/sys_enter_execve")
+int file_execve(struct sys_enter_frame *c)
+{
+	sweep(bpf_get_current_task_btf(), 0, -1, 1);
+	return 0;
+}
+
+SEC("tracepoint/syscalls/sys_enter_execveat")
+int file_execveat(struct sys_enter_frame *c)
+{
+	sweep(bpf_get_current_task_btf(), 0, -1, 1);
 	return 0;
 }
 

@@ -16,33 +16,36 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	FileMapBulk            = "bulk"
-	FileMapCounters        = "counters"
-	FileMapExcluded        = "excluded"
-	FileMapFdChunks        = "fd_chunks"
-	FileMapFileScratchMap  = "file_scratch_map"
-	FileMapOpenFiles       = "open_files"
-	FileMapPriority        = "priority"
-	FileMapWoken           = "woken"
-	FileProgFileClose      = "file_close"
-	FileProgFileCloseRange = "file_close_range"
-	FileProgFileCreat      = "file_creat"
-	FileProgFileDup2       = "file_dup2"
-	FileProgFileDup3       = "file_dup3"
-	FileProgFileExit       = "file_exit"
-	FileProgFileLink       = "file_link"
-	FileProgFileLinkat     = "file_linkat"
-	FileProgFileOpen       = "file_open"
-	FileProgFileOpenat     = "file_openat"
-	FileProgFileOpenat2    = "file_openat2"
-	FileProgFileRename     = "file_rename"
-	FileProgFileRenameat   = "file_renameat"
-	FileProgFileRenameat2  = "file_renameat2"
-	FileProgFileSymlink    = "file_symlink"
-	FileProgFileSymlinkat  = "file_symlinkat"
-	FileProgFileTruncate   = "file_truncate"
-	FileProgFileUnlink     = "file_unlink"
-	FileProgFileUnlinkat   = "file_unlinkat"
+	FileMapBulk             = "bulk"
+	FileMapCounters         = "counters"
+	FileMapExcluded         = "excluded"
+	FileMapFdChunks         = "fd_chunks"
+	FileMapFileScratchMap   = "file_scratch_map"
+	FileMapOpenFiles        = "open_files"
+	FileMapPriority         = "priority"
+	FileMapWoken            = "woken"
+	FileProgFileClose       = "file_close"
+	FileProgFileCloseRange  = "file_close_range"
+	FileProgFileCreat       = "file_creat"
+	FileProgFileDup2        = "file_dup2"
+	FileProgFileDup3        = "file_dup3"
+	FileProgFileExecve      = "file_execve"
+	FileProgFileExecveat    = "file_execveat"
+	FileProgFileExit        = "file_exit"
+	FileProgFileLink        = "file_link"
+	FileProgFileLinkat      = "file_linkat"
+	FileProgFileOpen        = "file_open"
+	FileProgFileOpenat      = "file_openat"
+	FileProgFileOpenat2     = "file_openat2"
+	FileProgFilePrepareExec = "file_prepare_exec"
+	FileProgFileRename      = "file_rename"
+	FileProgFileRenameat    = "file_renameat"
+	FileProgFileRenameat2   = "file_renameat2"
+	FileProgFileSymlink     = "file_symlink"
+	FileProgFileSymlinkat   = "file_symlinkat"
+	FileProgFileTruncate    = "file_truncate"
+	FileProgFileUnlink      = "file_unlink"
+	FileProgFileUnlinkat    = "file_unlinkat"
 )
 
 // LoadFile returns the embedded CollectionSpec for File.
@@ -87,25 +90,28 @@ type FileSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type FileProgramSpecs struct {
-	FileClose      *ebpf.ProgramSpec `ebpf:"file_close"`
-	FileCloseRange *ebpf.ProgramSpec `ebpf:"file_close_range"`
-	FileCreat      *ebpf.ProgramSpec `ebpf:"file_creat"`
-	FileDup2       *ebpf.ProgramSpec `ebpf:"file_dup2"`
-	FileDup3       *ebpf.ProgramSpec `ebpf:"file_dup3"`
-	FileExit       *ebpf.ProgramSpec `ebpf:"file_exit"`
-	FileLink       *ebpf.ProgramSpec `ebpf:"file_link"`
-	FileLinkat     *ebpf.ProgramSpec `ebpf:"file_linkat"`
-	FileOpen       *ebpf.ProgramSpec `ebpf:"file_open"`
-	FileOpenat     *ebpf.ProgramSpec `ebpf:"file_openat"`
-	FileOpenat2    *ebpf.ProgramSpec `ebpf:"file_openat2"`
-	FileRename     *ebpf.ProgramSpec `ebpf:"file_rename"`
-	FileRenameat   *ebpf.ProgramSpec `ebpf:"file_renameat"`
-	FileRenameat2  *ebpf.ProgramSpec `ebpf:"file_renameat2"`
-	FileSymlink    *ebpf.ProgramSpec `ebpf:"file_symlink"`
-	FileSymlinkat  *ebpf.ProgramSpec `ebpf:"file_symlinkat"`
-	FileTruncate   *ebpf.ProgramSpec `ebpf:"file_truncate"`
-	FileUnlink     *ebpf.ProgramSpec `ebpf:"file_unlink"`
-	FileUnlinkat   *ebpf.ProgramSpec `ebpf:"file_unlinkat"`
+	FileClose       *ebpf.ProgramSpec `ebpf:"file_close"`
+	FileCloseRange  *ebpf.ProgramSpec `ebpf:"file_close_range"`
+	FileCreat       *ebpf.ProgramSpec `ebpf:"file_creat"`
+	FileDup2        *ebpf.ProgramSpec `ebpf:"file_dup2"`
+	FileDup3        *ebpf.ProgramSpec `ebpf:"file_dup3"`
+	FileExecve      *ebpf.ProgramSpec `ebpf:"file_execve"`
+	FileExecveat    *ebpf.ProgramSpec `ebpf:"file_execveat"`
+	FileExit        *ebpf.ProgramSpec `ebpf:"file_exit"`
+	FileLink        *ebpf.ProgramSpec `ebpf:"file_link"`
+	FileLinkat      *ebpf.ProgramSpec `ebpf:"file_linkat"`
+	FileOpen        *ebpf.ProgramSpec `ebpf:"file_open"`
+	FileOpenat      *ebpf.ProgramSpec `ebpf:"file_openat"`
+	FileOpenat2     *ebpf.ProgramSpec `ebpf:"file_openat2"`
+	FilePrepareExec *ebpf.ProgramSpec `ebpf:"file_prepare_exec"`
+	FileRename      *ebpf.ProgramSpec `ebpf:"file_rename"`
+	FileRenameat    *ebpf.ProgramSpec `ebpf:"file_renameat"`
+	FileRenameat2   *ebpf.ProgramSpec `ebpf:"file_renameat2"`
+	FileSymlink     *ebpf.ProgramSpec `ebpf:"file_symlink"`
+	FileSymlinkat   *ebpf.ProgramSpec `ebpf:"file_symlinkat"`
+	FileTruncate    *ebpf.ProgramSpec `ebpf:"file_truncate"`
+	FileUnlink      *ebpf.ProgramSpec `ebpf:"file_unlink"`
+	FileUnlinkat    *ebpf.ProgramSpec `ebpf:"file_unlinkat"`
 }
 
 // FileMapSpecs contains maps before they are loaded into the kernel.
@@ -181,25 +187,28 @@ type FileVariables struct {
 //
 // It can be passed to LoadFileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type FilePrograms struct {
-	FileClose      *ebpf.Program `ebpf:"file_close"`
-	FileCloseRange *ebpf.Program `ebpf:"file_close_range"`
-	FileCreat      *ebpf.Program `ebpf:"file_creat"`
-	FileDup2       *ebpf.Program `ebpf:"file_dup2"`
-	FileDup3       *ebpf.Program `ebpf:"file_dup3"`
-	FileExit       *ebpf.Program `ebpf:"file_exit"`
-	FileLink       *ebpf.Program `ebpf:"file_link"`
-	FileLinkat     *ebpf.Program `ebpf:"file_linkat"`
-	FileOpen       *ebpf.Program `ebpf:"file_open"`
-	FileOpenat     *ebpf.Program `ebpf:"file_openat"`
-	FileOpenat2    *ebpf.Program `ebpf:"file_openat2"`
-	FileRename     *ebpf.Program `ebpf:"file_rename"`
-	FileRenameat   *ebpf.Program `ebpf:"file_renameat"`
-	FileRenameat2  *ebpf.Program `ebpf:"file_renameat2"`
-	FileSymlink    *ebpf.Program `ebpf:"file_symlink"`
-	FileSymlinkat  *ebpf.Program `ebpf:"file_symlinkat"`
-	FileTruncate   *ebpf.Program `ebpf:"file_truncate"`
-	FileUnlink     *ebpf.Program `ebpf:"file_unlink"`
-	FileUnlinkat   *ebpf.Program `ebpf:"file_unlinkat"`
+	FileClose       *ebpf.Program `ebpf:"file_close"`
+	FileCloseRange  *ebpf.Program `ebpf:"file_close_range"`
+	FileCreat       *ebpf.Program `ebpf:"file_creat"`
+	FileDup2        *ebpf.Program `ebpf:"file_dup2"`
+	FileDup3        *ebpf.Program `ebpf:"file_dup3"`
+	FileExecve      *ebpf.Program `ebpf:"file_execve"`
+	FileExecveat    *ebpf.Program `ebpf:"file_execveat"`
+	FileExit        *ebpf.Program `ebpf:"file_exit"`
+	FileLink        *ebpf.Program `ebpf:"file_link"`
+	FileLinkat      *ebpf.Program `ebpf:"file_linkat"`
+	FileOpen        *ebpf.Program `ebpf:"file_open"`
+	FileOpenat      *ebpf.Program `ebpf:"file_openat"`
+	FileOpenat2     *ebpf.Program `ebpf:"file_openat2"`
+	FilePrepareExec *ebpf.Program `ebpf:"file_prepare_exec"`
+	FileRename      *ebpf.Program `ebpf:"file_rename"`
+	FileRenameat    *ebpf.Program `ebpf:"file_renameat"`
+	FileRenameat2   *ebpf.Program `ebpf:"file_renameat2"`
+	FileSymlink     *ebpf.Program `ebpf:"file_symlink"`
+	FileSymlinkat   *ebpf.Program `ebpf:"file_symlinkat"`
+	FileTruncate    *ebpf.Program `ebpf:"file_truncate"`
+	FileUnlink      *ebpf.Program `ebpf:"file_unlink"`
+	FileUnlinkat    *ebpf.Program `ebpf:"file_unlinkat"`
 }
 
 func (p *FilePrograms) Close() error {
@@ -209,12 +218,15 @@ func (p *FilePrograms) Close() error {
 		p.FileCreat,
 		p.FileDup2,
 		p.FileDup3,
+		p.FileExecve,
+		p.FileExecveat,
 		p.FileExit,
 		p.FileLink,
 		p.FileLinkat,
 		p.FileOpen,
 		p.FileOpenat,
 		p.FileOpenat2,
+		p.FilePrepareExec,
 		p.FileRename,
 		p.FileRenameat,
 		p.FileRenameat2,

@@ -115,7 +115,7 @@ struct file {
 	file_ref_t f_ref; // 6.13 and later: 0 is one reference
 };
 struct file___v5 { atomic64_t f_count; };
-struct fdtable { u32 max_fds; struct file **fd; };
+struct fdtable { u32 max_fds; struct file **fd; unsigned long *close_on_exec; };
 struct files_struct { atomic_t count; struct fdtable *fdt; };
 struct fs_struct { struct path pwd; };
 
@@ -265,10 +265,15 @@ struct fork_record {
 struct exit_record {
 	struct header h;
 	u64 utime, stime, runtime;
-	u32 code, pad;
+	u32 code, flags; // 1: never ran an image of its own
 };
 
-enum { FILE_CREATED = 1, FILE_TRUNCATED = 2, FILE_APPEND = 4, FILE_WRITE_ONLY = 8, FILE_REPORTED = 16, FILE_STILL_OPEN = 32 };
+// FILE_HELD: user space holds a record of it back, because the descriptor that
+// went was not the last and the end of the last may go unseen.
+enum {
+	FILE_CREATED = 1, FILE_TRUNCATED = 2, FILE_APPEND = 4, FILE_WRITE_ONLY = 8, FILE_REPORTED = 16,
+	FILE_STILL_OPEN = 32, FILE_HELD = 64,
+};
 
 // What is remembered about a file open for writing, by address of its struct file.
 struct open_file {
@@ -286,7 +291,8 @@ struct file_record {
 	struct open_file open;
 	struct image_part image;
 	u64 pos;
-	u32 path_len, pad;
+	u64 key;       // in open_files
+	u32 path_len, held; // held: 1 when the file is still open elsewhere
 };
 
 enum path_op { OP_UNLINK = 1, OP_RENAME, OP_LINK, OP_SYMLINK, OP_TRUNCATE };

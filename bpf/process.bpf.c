@@ -6,6 +6,8 @@
 
 #define ARGS_MAX 32768
 #define ENV_MAX 8192
+#define PF_FORKNOEXEC 0x40
+#define SIGNAL_GROUP_EXIT 4
 
 typedef SCRATCH(65536) process_scratch;
 #define SCRATCH_TYPE process_scratch
@@ -171,12 +173,12 @@ int BPF_PROG(process_exit, struct task_struct *t)
 	}
 	fill_header(&r->h, t, REC_EXIT, sizeof(*r));
 	r->code = BPF_CORE_READ(t, exit_code);
-	if (BPF_CORE_READ(sig, flags) & 4) // SIGNAL_GROUP_EXIT
+	if (BPF_CORE_READ(sig, flags) & SIGNAL_GROUP_EXIT)
 		r->code = BPF_CORE_READ(sig, group_exit_code);
 	r->utime = BPF_CORE_READ(sig, utime) + BPF_CORE_READ(t, utime);
 	r->stime = BPF_CORE_READ(sig, stime) + BPF_CORE_READ(t, stime);
 	r->runtime = BPF_CORE_READ(sig, sum_sched_runtime) + BPF_CORE_READ(t, se.sum_exec_runtime);
-	r->pad = 0;
+	r->flags = BPF_CORE_READ(t, group_leader, flags) & PF_FORKNOEXEC ? 1 : 0;
 	bpf_ringbuf_submit(r, wake_flags(&priority, RING_PRIORITY, r->h.time));
 	count_produced(CLASS_EXIT);
 	return 0;

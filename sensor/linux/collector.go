@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/event"
+	"golang.org/x/sync/errgroup"
+)
+
+// Options say for whom and whereto a Collector works.
+type Options struct {
+	DeviceID     string               // part of every process GUID
+	BootID       string               // "": the kernel's
+	Log          *slog.Logger         // nil: none
+	Sink         func(event.Row) bool // takes a row; must not block; false counts it as lost
+	HashMaxBytes int64                // larger images are not hashed; 0: 256 MiB
+	ExcludePIDs  []int                // processes whose doings are not collected
+	NextReportID func() int64         // number of the next row within the boot
+}
+
+// Collector gathers the events of this host.
+type Collector struct {
+	o      Options
+	log    *slog.Logger
+	host   string
+	hooks  []picket.Hook
+	kernel *kernel
+	rings  *rings
+
+	clock      *clock
+	lost, sent *tally
+	out        *outbox
+	hash       *hasher
+	users      *users
+	containers *containers
+	plans      plans
+	cache      *cache
+	names      *names
+	logons     *logons
+	inbox      chan func() // work that other goroutines leave for the reader
+
+	booted     event.Time // worked out once: it drifts with the clock
+	held       map[heldKey]*fileRecord
+	snapshotAt uint64            // boot clock
+	told       map[string]uint64 // losses that a row has told
+	counters   struct {
+		mu   sync.Mutex
+		last []kernelCounter
+		miss uint64 // runs of programs that the kernel skipped
+	}
+	closing sync.Once
+}
+
+// Open probes the host and attaches the best hook that works for each kind of
+// event. It fails only when nothing at all can be collected.
+func Open(ctx context.Context, o Options) (*Collector, error) {
+	if o.Sink == nil || o.NextReportID == nil {
+		return nil, fmt.Errorf("collector without sink or report numbers: %w", picket.Invalid)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.BootID == "" {
+		o.BootID = bootID()
+	}
+	c := &Collector{o: o, log: o.Log, host: hostName(), clock: &clock{}, lost: newTally(), sent: newTally(),
+		users: newUsers("/etc/passwd", "/etc/group"), containers: newContainers("/"), plans: newPlans(),
+		names: newNames(), held: map[heldKey]*fileRecord{}, inbox: make(chan func(), 256)}
+	c.clock.sync()
+	c.booted = event.Time(c.clock.offset.Load() / 1000)
+	c.cache = newCache(o.DeviceID, o.BootID, c.clock, c.lost)
+	c.out = newOutbox(o.Sink, o.NextReportID, c.lost, c.sent)
+	c.hash = newHasher(o.HashMaxBytes, c.lost, func() { c.out.flush(false) })
+	c.logons = newLogons(defaultLogonPaths(), c)
+	if err := c.openKernel(); err != nil {
+		c.log.WarnContext(ctx, "kernel events cannot be collected", "error", err)
+	}
+	c.hooks = append(c.hooks, c.logons.hook())
+	if !slices.ContainsFunc(c.hooks, func(h picket.Hook) bool { return h.Attached }) {
+		return nil, errors.Join(fmt.Errorf("no hook works on this host: %w", picket.Unavailable), c.Close())
+	}
+	for _, h := range c.hooks {
+		c.log.InfoContext(ctx, "hook", "kind", h.Kind, "rung", h.Rung, "attached", h.Attached, "error", h.Error)
+	}
+	return c, nil
+}
+
+func (c *Collector) openKernel() error {
+	c.kernel, c.hooks = openKernel()
+	if c.kernel.maps["bulk"] == nil {
+		return errors.New("no ring buffer")
+	}
+	for _, pid := range c.o.ExcludePIDs {
+		if err := c.kernel.maps["excluded"].Put(uint32(pid), uint32(1)); err != nil {
+			c.log.Warn("process cannot be excluded", "pid", pid, "error", err)
+		}
+	}
+	r, err := openRings(c.kernel.maps["priority"], c.kernel.maps["bulk"])
+	c.rings = r
+	return err
+}
+
+// Run takes the snapshot, then follows the host until ctx ends, and passes on
+// what is left in the rings before it returns.
+func (c *Collector) Run(ctx context.Context) error {
+	workers, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var background errgroup.Group
+	for range 2 {
+		background.Go(func() error { return c.hash.run(workers) })
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.logons.run(gctx) })
+	g.Go(func() error { return c.inventory(gctx) })
+	g.Go(func() error { return c.read(gctx) })
+	err := g.Wait()
+	c.out.flush(true)
+	stop()
+	return errors.Join(err, background.Wait())
+}
+
+// Hooks tells how each kind of event is collected and what cannot be seen.
+func (c *Collector) Hooks() []picket.Hook { return slices.Clone(c.hooks) }
+
+// Rung names the rung of the hook ladder that processes are collected by.
+func (c *Collector) Rung() string {
+	for _, h := range c.hooks {
+		if h.Kind == "process" && h.Attached {
+			return h.Rung
+		}
+	}
+	return "off"
+}
+
+// Counters returns the rows passed on by table and what was lost by class.
+func (c *Collector) Counters() (events, lost map[string]uint64) {
+	return c.sent.copy(), c.lost.copy()
+}
+
+// Close detaches from the kernel. It may be called more than once.
+func (c *Collector) Close() error {
+	var err error
+	c.closing.Do(func() {
+		if c.rings != nil {
+			err = c.rings.close()
+		}
+		if c.kernel != nil {
+			err = errors.Join(err, c.kernel.close())
+		}
+	})
+	return err
+}
+
+// Pace of the reader. The kernel wakes it at most every 10 ms and relies on it
+// to look again after that time, see wake_flags in bpf/picket.h.
+const (
+	lookAgain   = 10 * time.Millisecond
+	stayAwake   = 3 * lookAgain
+	tick        = 500 * time.Millisecond
+	bulkAtOnce  = 512 // bulk records between two looks at the priority ring
+	tellLosses  = 5 * time.Second
+	syncClock   = 10 * time.Second
+	sweepFiles  = 5 * time.Second
+	maxInARound = 1 << 16
+)
+
+// read is the one goroutine that turns records into rows and knows processes.
+func (c *Collector) read(ctx context.Context) error {
+	if c.rings == nil {
+		return c.idle(ctx)
+	}
+	wake := context.AfterFunc(ctx, c.rings.interrupt)
+	defer wake()
+	c.snapshot()
+	beat := newBeat(c)
+	active := time.Now()
+	for ctx.Err() == nil {
+		c.runInbox()
+		n := c.drain()
+		now := time.Now()
+		beat.at(now)
+		switch {
+		case n > 0:
+			active = now
+			time.Sleep(lookAgain)
+		case now.Sub(active) < stayAwake || !c.out.idle():
+			c.rings.wait(lookAgain)
+			c.out.flush(false)
+		default:
+			c.rings.wait(tick)
+		}
+	}
+	return c.finish()
+}
+
+// idle serves the other sources when the kernel gives nothing.
+func (c *Collector) idle(ctx context.Context) error {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case f := <-c.inbox:
+			f()
+		case <-t.C:
+			c.out.flush(false)
+		}
+	}
+}
+
+// finish detaches and empties the rings, so that all that was counted as
+// produced has come out.
+func (c *Collector) finish() error {
+	c.kernel.detach()
+	for range maxInARound {
+		if c.drain() == 0 {
+			break
+		}
+	}
+	c.runInbox()
+	c.releaseHeld(c.clock.now(), true)
+	c.sweepOpenFiles(true)
+	c.countLosses()
+	c.tellLosses()
+	return nil
+}
+
+func (c *Collector) runInbox() {
+	for {
+		select {
+		case f := <-c.inbox:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+// do leaves work for the reader's goroutine, which owns all process state.
+// It reports whether there was room.
+func (c *Collector) do(f func()) bool {
+	select {
+	case c.inbox <- f:
+	default:
+		return false
+	}
+	if c.rings != nil {
+		c.rings.interrupt()
+	}
+	return true
+}
+
+// drain passes on what the rings hold and returns how many records it saw.
+// What a process did is never told before its start: after each batch of bulk
+// records, which is set aside first, the priority ring is emptied.
+func (c *Collector) drain() int {
+	total := 0
+	for total < maxInARound {
+		batch := c.rings.takeBulk(bulkAtOnce)
+		n := c.rings.eachPriority(c.handle)
+		for _, b := range batch {
+			c.handle(b)
+		}
+		if n += len(batch); n == 0 {
+			break
+		}
+		total += n
+	}
+	return total
+}
+
+// handle turns one record into rows.
+func (c *Collector) handle(b []byte) {
+	rec, err := decode(b)
+	if err != nil {
+		c.lost.add("decode", 1)
+		return
+	}
+	switch r := rec.(type) {
+	case *execRecord:
+		c.onExec(r)
+	case *forkRecord:
+		c.onFork(r)
+	case *exitRecord:
+		c.onExit(r)
+	case *fileRecord:
+		c.onFile(r)
+	case *pathOpRecord:
+		c.onPathOp(r)
+	case *netRecord:
+		c.onNet(r)
+	case *dnsRecord:
+		c.onDNS(r)
+	}
+}
+
+// beat does what is due from time to time.
+type beat struct {
+	c                          *Collector
+	tick, losses, clock, sweep time.Time
+}
+
+func newBeat(c *Collector) *beat {
+	now := time.Now()
+	return &beat{c: c, tick: now, losses: now, clock: now, sweep: now}
+}
+
+func (b *beat) at(now time.Time) {
+	if now.Sub(b.tick) >= tick {
+		b.tick = now
+		b.c.countLosses()
+		b.c.users.refresh()
+		b.c.cache.expire(b.c.clock.now())
+		b.c.releaseHeld(b.c.clock.now(), false)
+	}
+	if now.Sub(b.losses) >= tellLosses {
+		b.losses = now
+		b.c.tellLosses()
+	}
+	if now.Sub(b.clock) >= syncClock {
+		b.clock = now
+		b.c.clock.sync()
+	}
+	if now.Sub(b.sweep) >= sweepFiles {
+		b.sweep = now
+		b.c.sweepOpenFiles(false)
+	}
+}
+
+func bootID() string {
+	return strings.TrimSpace(string(readSome("/proc/sys/kernel/random/boot_id", 128)))
+}
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(clean(name))
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"strings"
+
+	"github.com/picket-edr/picket/event"
+)
+
+const (
+	procMagic   = 0x9fa0
+	heldFor     = 2e9  // ns that a record waits for the last close of its file
+	overdue     = 5e9  // ns after which a file that is still open is told of
+	lookAfter   = 60e9 // ns after which an open file that was told of is looked at again
+	hashBacklog = 8    // rows of files wait for their hash only while the queue is this short
+	maxSweep    = 32768
+	maxHeld     = 8192
+	renameSwap  = 2 // RENAME_EXCHANGE
+)
+
+// onFile tells of a file that was written and closed.
+func (c *Collector) onFile(r *fileRecord) {
+	if r.Image.Sup == procMagic && !tellingProcFile(r.Path) {
+		return
+	}
+	id := heldKey{r.Key, r.OpenedAt}
+	if r.Held {
+		if len(c.held) < maxHeld {
+			c.held[id] = r
+			return
+		}
+	} else {
+		delete(c.held, id)
+	}
+	c.fileRow(r, c.opener(r))
+}
+
+// opener is the process that opened a file; the one that closed it may be a
+// child that inherited it.
+func (c *Collector) opener(r *fileRecord) *process {
+	closer := c.actor(&r.header)
+	if p := c.cache.get(r.OpenerPID, r.OpenerStart); p != nil {
+		return p
+	}
+	return closer
+}
+
+func (c *Collector) fileRow(r *fileRecord, p *process) {
+	action := "FileModified"
+	if r.FileFlags&fileCreated != 0 && r.FileFlags&fileReported == 0 {
+		action = "FileCreated"
+	}
+	row := &event.DeviceFileEvents{Timestamp: c.clock.time(r.Time), ActionType: action}
+	c.plans.fill(row, c.describe(p))
+	row.FolderPath, row.FileName = r.Path, baseName(r.Path)
+	row.FileSize, row.FileMode, row.FileInode, row.FileDevice = int64(r.Image.Size), int64(r.Image.Mode), int64(r.Image.Ino), int64(r.Image.Dev)
+	row.FileOwnerUserId = event.LongOf(int64(r.Image.UID))
+	row.BytesWritten = bytesWritten(r)
+	row.RequestProtocol = "Local"
+	extra := map[string]any{}
+	if r.FileFlags&fileStillOpen != 0 {
+		extra["StillOpen"] = true
+	}
+	if r.Image.Nlink == 0 {
+		extra["Deleted"] = true
+	}
+	row.AdditionalFields = toJSON(extra)
+	var own *image
+	wait := false
+	if r.Image.Size > 0 && r.Image.Nlink > 0 && r.Image.Sup != procMagic && r.Image.Ino != 0 {
+		runnable := r.Image.Mode&0o111 != 0
+		own = c.hash.get(r.Image, r.Path, 0, !runnable)
+		wait = c.hash.backlog() <= hashBacklog
+	}
+	c.out.push(row, own, actorImage(p), wait)
+}
+
+func actorImage(p *process) *image {
+	if p == nil {
+		return nil
+	}
+	return p.img
+}
+
+// bytesWritten tells how much was written where that can be said for certain:
+// a file written from its start to its end, or only appended to.
+func bytesWritten(r *fileRecord) int64 {
+	size := int64(r.Image.Size)
+	switch {
+	case r.FileFlags&fileReported != 0 || int64(r.Pos) != size:
+		return 0
+	case r.FileFlags&fileAppend != 0 && r.FileFlags&fileTruncated == 0:
+		return max(size-r.SizeAtOpen, 0)
+	case r.FileFlags&fileWriteOnly != 0 && r.FileFlags&(fileCreated|fileTruncated) != 0:
+		return size
+	}
+	return 0
+}
+
+// tellingProcFile picks out of /proc what changes the kernel or another
+// process; the rest are a program's settings of itself.
+func tellingProcFile(path string) bool {
+	return strings.Contains(path, "/sys/") || strings.HasSuffix(path, "/mem") || strings.HasSuffix(path, "/sysrq-trigger")
+}
+
+// onPathOp tells of a name that was removed, changed or added.
+func (c *Collector) onPathOp(r *pathOpRecord) {
+	p := c.actor(&r.header)
+	from, to := resolve(r.Base, r.Name), resolve(r.BaseNew, r.NameNew)
+	row := &event.DeviceFileEvents{Timestamp: c.clock.time(r.Time)}
+	c.plans.fill(row, c.describe(p))
+	row.RequestProtocol = "Local"
+	extra := map[string]any{}
+	if r.IncompleteBaseName {
+		extra["PathCut"] = true
+	}
+	switch r.Op {
+	case opUnlink:
+		row.ActionType, row.FolderPath = "FileDeleted", from
+	case opRename:
+		row.ActionType, row.FolderPath, row.PreviousFolderPath = "FileRenamed", to, from
+		row.PreviousFileName = baseName(from)
+		if r.Arg&renameSwap != 0 {
+			extra["Exchanged"] = true
+		}
+	case opLink:
+		row.ActionType, row.FolderPath = "FileCreated", to
+		extra["FileType"], extra["Target"] = "HardLink", from
+	case opSymlink:
+		row.ActionType, row.FolderPath = "FileCreated", to
+		extra["FileType"], extra["Target"] = "SymbolicLink", r.Name
+	case opTruncate:
+		row.ActionType, row.FolderPath = "FileModified", from
+		extra["Truncated"] = true
+	default:
+		c.lost.add("decode", 1)
+		return
+	}
+	row.FileName = baseName(row.FolderPath)
+	row.AdditionalFields = toJSON(extra)
+	c.out.push(row, nil, actorImage(p), false)
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"container/list"
+	"context"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	hashQueue     = 1024
+	hashCache     = 8192
+	hashMaxBytes  = 256 << 20 // default of Options.HashMaxBytes
+	hashFileBytes = 16 << 20  // files, other than images of processes
+)
+
+// imageKey tells contents apart without reading them: any write moves ctime.
+type imageKey struct {
+	dev       uint32
+	ino, size uint64
+	sec       int64
+	nsec      uint32
+}
+
+func keyOf(i imagePart) imageKey {
+	return imageKey{i.Dev, i.Ino, i.Size, i.CtimeSec, i.CtimeNsec}
+}
+
+const (
+	hashPending = iota
+	hashDone
+	hashFailed
+)
+
+// image is the content of one file and, once read, its digests.
+type image struct {
+	key     imageKey
+	path    string
+	pid     uint32 // process that runs it, 0 for a plain file
+	sniff   bool   // hash only what looks like a program or script
+	state   atomic.Int32
+	sha1    string // these three are set before state becomes hashDone
+	sha256  string
+	md5     string
+	element *list.Element
+}
+
+// settled reports whether nothing more will be known.
+func (i *image) settled() bool { return i == nil || i.state.Load() != hashPending }
+
+// digests returns the hashes, or empty strings.
+func (i *image) digests() (sha1, sha256, md5 string) {
+	if i == nil || i.state.Load() != hashDone {
+		return "", "", ""
+	}
+	return i.sha1, i.sha256, i.md5
+}
+
+// hasher reads each content once, outside the event path. Its queue and its
+// memory are bounded; what it does not hash is counted.
+type hasher struct {
+	limit  int64
+	queue  chan *image
+	lost   *tally
+	notify func() // called after each image that is settled
+
+	mu    sync.Mutex
+	known map[imageKey]*image
+	order *list.List // of *image, most recently used first
+}
+
+func newHasher(limit int64, lost *tally, notify func()) *hasher {
+	if limit <= 0 {
+		limit = hashMaxBytes
+	}
+	return &hasher{limit: limit, queue: make(chan *image, hashQueue), lost: lost, notify: notify,
+		known: map[imageKey]*image{}, order: list.New()}
+}
+
+// get returns the image with a key and sees to it that it is hashed. It never
+// waits; nil means that there is nothing to hash.
+func (h *hasher) get(part imagePart, path string, pid uint32, sniff bool) *image {
+	if part.Ino == 0 || part.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil
+	}
+	key := keyOf(part)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if known := h.known[key]; known != nil {
+		h.order.MoveToFront(known.element)
+		return known
+	}
+	i := &image{key: key, path: path, pid: pid, sniff: sniff}
+	limit := h.limit
+	if pid == 0 {
+		limit = min(limit, hashFileBytes)
+	}
+	if int64(part.Size) > limit || int64(part.Size) < 0 {
+		h.lost.add("hash.too_large", 1)
+		i.state.Store(hashFailed)
+		return i
+	}
+	select {
+	case h.queue <- i:
+	default:
+		h.lost.add("hash.queue_full", 1)
+		i.state.Store(hashFailed)
+		return i
+	}
+	h.known[key] = i
+	i.element = h.order.PushFront(i)
+	if h.order.Len() > hashCache {
+		last := h.order.Remove(h.order.Back()).(*image)
+		delete(h.known, last.key)
+	}
+	return i
+}
+
+// backlog returns how many images wait.
+func (h *hasher) backlog() int { return len(h.queue) }
+
+// run hashes until ctx ends.
+func (h *hasher) run(ctx context.Context) error {
+	buf := make([]byte, 256<<10)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case i := <-h.queue:
+			h.settle(i, h.read(i, buf))
+		}
+	}
+}
+
+var errNotProgram = errors.New("neither a program nor a script")
+
+func (h *hasher) settle(i *image, err error) {
+	if err != nil {
+		if !errors.Is(err, errNotProgram) {
+			h.lost.add("hash.unreadable", 1)
+			h.forget(i) // may be readable by another name
+		}
+		i.state.Store(hashFailed)
+	} else {
+		i.state.Store(hashDone)
+	}
+	h.notify()
+}
+
+func (h *hasher) forget(i *image) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known[i.key] == i {
+		delete(h.known, i.key)
+		h.order.Remove(i.element)
+	}
+}
+
+// read opens the content by the process that runs it, which works for deleted
+// files, memory files and containers, or else by its name, and makes sure that
+// it is the one meant.
+func (h *hasher) read(i *image, buf []byte) error {
+	var names []string
+	if i.pid != 0 {
+		names = append(names, fmt.Sprintf("/proc/%d/exe", i.pid))
+	}
+	if i.path != "" {
+		names = append(names, i.path)
+	}
+	err := error(os.ErrNotExist)
+	for n, name := range names {
+		if err = h.readName(i, name, n == 0 && i.pid != 0, buf); err == nil || errors.Is(err, errNotProgram) {
+			return err
+		}
+	}
+	return err
+}
+
+func (h *hasher) readName(i *image, name string, byProcess bool, buf []byte) error {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || uint64(st.Size) != i.key.size {
+		return errors.New("another file")
+	}
+	// Layered file systems show other device and inode numbers to programs
+	// than the kernel has inside; the link of the process is then proof enough.
+	same := st.Ino == i.key.ino && deviceOf(st.Dev) == i.key.dev && st.Ctim.Sec == i.key.sec && uint32(st.Ctim.Nsec) == i.key.nsec
+	if !same && (!byProcess || st.Ctim.Sec != i.key.sec) {
+		return errors.New("another file")
+	}
+	return h.digest(i, f, buf)
+}
+
+func (h *hasher) digest(i *image, f *os.File, buf []byte) error {
+	first, err := io.ReadFull(f, buf[:min(4, len(buf))])
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return err
+	}
+	if i.sniff && !looksRunnable(buf[:first]) {
+		return errNotProgram
+	}
+	a, b, c := sha1.New(), sha256.New(), md5.New()
+	all := io.MultiWriter(a, b, c)
+	all.Write(buf[:first]) // writing to a hash cannot fail
+	rest := io.LimitReader(f, h.limit+1)
+	n, err := io.CopyBuffer(all, struct{ io.Reader }{rest}, buf)
+	if err != nil {
+		return err
+	}
+	if uint64(n)+uint64(first) != i.key.size {
+		return errors.New("changed while it was read")
+	}
+	i.sha1, i.sha256, i.md5 = hex.EncodeToString(a.Sum(nil)), hex.EncodeToString(b.Sum(nil)), hex.EncodeToString(c.Sum(nil))
+	return nil
+}
+
+// looksRunnable tells programs and scripts by their first bytes.
+func looksRunnable(b []byte) bool {
+	s := string(b)
+	return s == "\x7fELF" || len(s) >= 2 && (s[:2] == "#!" || s[:2] == "MZ")
+}
+
+// deviceOf converts a device number as programs see it to the kernel's own.
+func deviceOf(dev uint64) uint32 { return unix.Major(dev)<<20 | unix.Minor(dev) }

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// openFile is one entry of the kernel's map of files open for writing.
+type openFile struct {
+	Opened, Start uint64
+	PID, FD       uint32
+	Size          int64
+	MtimeSec      int64
+	MtimeNsec     uint32
+	Flags         uint32
+	Ino           uint64
+}
+
+// heldKey names one opening of a file.
+type heldKey struct{ key, opened uint64 }
+
+func (c *Collector) openFiles() *ebpf.Map {
+	if c.kernel == nil {
+		return nil
+	}
+	return c.kernel.own["open_files"]
+}
+
+// releaseHeld tells of files whose last close did not come: it went unseen,
+// or another process keeps the file open.
+func (c *Collector) releaseHeld(now uint64, all bool) {
+	for id, r := range c.held {
+		if !all && since(now, r.Time) < heldFor {
+			continue
+		}
+		delete(c.held, id)
+		entry, watched := c.take(id)
+		if watched {
+			r.FileFlags |= fileStillOpen
+		}
+		var st unix.Stat_t
+		if unix.Lstat(r.Path, &st) == nil && st.Ino == r.Image.Ino && deviceOf(st.Dev) == r.Image.Dev {
+			r.Image.Size, r.Image.CtimeSec, r.Image.CtimeNsec = uint64(st.Size), st.Ctim.Sec, uint32(st.Ctim.Nsec)
+			entry.Size, entry.MtimeSec, entry.MtimeNsec = st.Size, st.Mtim.Sec, uint32(st.Mtim.Nsec)
+		}
+		c.fileRow(r, c.opener(r))
+		if watched && !all {
+			c.putBack(id.key, entry, now)
+		}
+	}
+}
+
+// take removes the entry of one opening from the kernel's map. Removal is
+// atomic: either this or the kernel tells of a file.
+func (c *Collector) take(id heldKey) (openFile, bool) {
+	var entry, taken openFile
+	m := c.openFiles()
+	if m == nil || m.Lookup(id.key, &entry) != nil || entry.Opened != id.opened {
+		return openFile{}, false
+	}
+	if m.LookupAndDelete(id.key, &taken) != nil || taken.Opened != id.opened {
+		return openFile{}, false
+	}
+	return taken, true
+}
+
+// putBack goes on watching a file that was told of, for what is written from
+// now on. An entry that is there already belongs to a newer file.
+func (c *Collector) putBack(key uint64, o openFile, now uint64) {
+	o.Opened = now
+	o.Flags = o.Flags&^(fileCreated|fileTruncated|fileHeld) | fileReported
+	_ = c.openFiles().Update(key, &o, ebpf.UpdateNoExist)
+}
+
+// sweepOpenFiles tells of files that were written and are still open after a
+// while, as logs are, and forgets those whose close went unseen.
+func (c *Collector) sweepOpenFiles(all bool) {
+	m, now := c.openFiles(), c.clock.now()
+	if m == nil {
+		return
+	}
+	var key uint64
+	var entry openFile
+	due := map[uint64]openFile{}
+	for it := m.Iterate(); len(due) < maxSweep && it.Next(&key, &entry); {
+		age := since(now, entry.Opened)
+		reported := entry.Flags&fileReported != 0
+		if entry.Flags&fileHeld == 0 && (all || age > lookAfter || age > overdue && !reported) {
+			due[key] = entry
+		}
+	}
+	for key, entry := range due {
+		if taken, ok := c.take(heldKey{key, entry.Opened}); ok {
+			c.sweepOne(key, taken, now, all)
+		}
+	}
+}
+
+func (c *Collector) sweepOne(key uint64, o openFile, now uint64, all bool) {
+	reported := o.Flags&fileReported != 0
+	touched := o.Flags&(fileCreated|fileTruncated) != 0 && !reported
+	name := fmt.Sprintf("/proc/%d/fd/%d", o.PID, o.FD)
+	var st unix.Stat_t
+	path, err := os.Readlink(name)
+	if err == nil {
+		err = unix.Stat(name, &st)
+	}
+	if err != nil || st.Ino != o.Ino {
+		if touched {
+			c.lost.add("file.orphan", 1) // closed where nobody saw it
+		}
+		return
+	}
+	changed := st.Size != o.Size || st.Mtim.Sec != o.MtimeSec || uint32(st.Mtim.Nsec) != o.MtimeNsec&0x7fffffff
+	if !changed && !touched {
+		if !all {
+			o.Opened = now
+			_ = c.openFiles().Update(key, &o, ebpf.UpdateNoExist) // still nothing to tell
+		}
+		return
+	}
+	path, deleted := strings.CutSuffix(clean(path), " (deleted)")
+	r := &fileRecord{Path: path, OpenedAt: o.Opened, SizeAtOpen: o.Size, FileFlags: o.Flags | fileStillOpen}
+	r.Time = now
+	r.Image = imagePart{Ino: o.Ino, Size: uint64(st.Size), Mode: st.Mode, UID: st.Uid, Dev: deviceOf(st.Dev), Nlink: uint32(st.Nlink),
+		CtimeSec: st.Ctim.Sec, CtimeNsec: uint32(st.Ctim.Nsec)}
+	if deleted {
+		r.Image.Nlink = 0
+	}
+	c.fileRow(r, c.cache.get(o.PID, o.Start))
+	if !all {
+		o.Size, o.MtimeSec, o.MtimeNsec = st.Size, st.Mtim.Sec, uint32(st.Mtim.Nsec)
+		c.putBack(key, o, now)
+	}
+}

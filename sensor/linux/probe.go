@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// rung is one way of collecting a kind of event: the best that works on the
+// host is taken. It is probed by doing it, never by kernel version.
+type rung struct {
+	name  string // as reported: tracepoint, cgroup, proc
+	blind string // what it cannot see
+	open  func(*kernel) error
+}
+
+// ladder is the rungs for one kind of event, best first.
+type ladder struct {
+	kind  string
+	rungs []rung
+}
+
+// ladders lists what the kernel can be asked for. Rungs that need trampolines
+// or probes go in front of those here.
+func ladders() []ladder {
+	return []ladder{
+		{"process", []rung{{"tracepoint",
+			"environment beyond 8 KiB and arguments beyond 32 KiB; a program that changes its own arguments later",
+			func(k *kernel) error { return k.family(bpf.LoadProcess, required) }}}},
+		{"file", []rung{{"tracepoint",
+			"opens by io_uring and by 32-bit programs; writes through a shared mapping after the file was closed; " +
+				"names given to unlink, rename and link are read after the call, so a program can show others, and symbolic links within them are not followed",
+			func(k *kernel) error { return k.family(bpf.LoadFile, whereKnown) }}}},
+		{"network", []rung{{"tracepoint",
+			"accepts by io_uring; connections attempted by 32-bit programs without a route; raw sockets and protocols other than TCP and UDP",
+			func(k *kernel) error { return k.family(bpf.LoadNetwork, whereKnown) }}}},
+		{"dns", []rung{{"cgroup",
+			"names asked for over TCP, TLS or HTTPS; answers beyond 1,472 bytes are cut; processes outside the version 2 control group tree",
+			func(k *kernel) error { return k.family(bpf.LoadDNS, required) }}}},
+	}
+}
+
+// Whether a program that cannot be attached spoils its rung.
+const (
+	required   = false
+	whereKnown = true // a system call that this architecture has not is left out
+)
+
+// sharedMaps are one for all families.
+var sharedMaps = []string{"counters", "priority", "bulk", "excluded", "woken"}
+
+// kernel holds what was loaded into it.
+type kernel struct {
+	cgroup   string // where the version 2 tree is mounted
+	maps     map[string]*ebpf.Map
+	types    *btf.Cache
+	programs map[string]*ebpf.Program
+	own      map[string]*ebpf.Map // maps of one family
+	links    []link.Link
+}
+
+// openKernel takes for each kind the first rung that works.
+func openKernel() (*kernel, []picket.Hook) {
+	k := &kernel{maps: map[string]*ebpf.Map{}, types: btf.NewCache(), programs: map[string]*ebpf.Program{}, own: map[string]*ebpf.Map{}}
+	_ = rlimit.RemoveMemlock() // before 5.11 the limit counts; where it cannot be raised loading says so
+	mountTracefs()
+	k.cgroup = cgroupMount(readSome("/proc/self/mounts", 4<<20))
+	var hooks []picket.Hook
+	for _, l := range ladders() {
+		h := picket.Hook{Kind: l.kind, Rung: "off"}
+		var failures []string
+		for _, r := range l.rungs {
+			if err := r.open(k); err != nil {
+				failures = append(failures, r.name+": "+short(err))
+				continue
+			}
+			h.Rung, h.Attached, h.BlindSpot = r.name, true, r.blind
+			break
+		}
+		h.Error = strings.Join(failures, "; ")
+		hooks = append(hooks, h)
+	}
+	return k, hooks
+}
+
+// short keeps the gist of an error: a verifier's log runs to thousands of lines.
+func short(err error) string {
+	var ve *ebpf.VerifierError
+	if errors.As(err, &ve) {
+		return fmt.Sprintf("%.200v", ve)
+	}
+	return fmt.Sprintf("%.300v", err)
+}
+
+// family loads one object and attaches its programs, all or none.
+func (k *kernel) family(load func() (*ebpf.CollectionSpec, error), optional bool) error {
+	spec, err := load()
+	if err != nil {
+		return fmt.Errorf("read the object: %w", err)
+	}
+	if m := spec.Maps["process_scratch_map"]; m != nil {
+		cpus, err := ebpf.PossibleCPU()
+		if err != nil {
+			cpus = runtime.NumCPU()
+		}
+		m.MaxEntries = uint32(cpus)
+	}
+	k.prune(spec)
+	if err := k.share(spec); err != nil {
+		return err
+	}
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.maps, Cache: k.types})
+	if err != nil {
+		return fmt.Errorf("load: %w", err)
+	}
+	defer coll.Close() // what is taken over below is detached from it
+	var links []link.Link
+	undo := func(err error) error {
+		for _, l := range links {
+			l.Close()
+		}
+		return err
+	}
+	for name, p := range coll.Programs {
+		l, err := k.attach(spec.Programs[name].SectionName, p)
+		if errors.Is(err, os.ErrNotExist) && optional {
+			continue
+		}
+		if err != nil {
+			return undo(fmt.Errorf("attach %s: %w", name, err))
+		}
+		if l != nil {
+			links = append(links, l)
+		}
+	}
+	if len(links) == 0 {
+		return errors.New("nothing to attach to")
+	}
+	k.links = append(k.links, links...)
+	for name := range coll.Programs {
+		k.programs[name] = coll.DetachProgram(name)
+	}
+	for name := range coll.Maps {
+		if k.maps[name] == nil {
+			k.own[name] = coll.DetachMap(name)
+		}
+	}
+	return nil
+}
+
+// stead names programs that take the place of one whose tracepoint a kernel
+// has not.
+var stead = map[string][]string{"file_prepare_exec": {"file_execve", "file_execveat"}}
+
+// prune leaves out the one or the other.
+func (k *kernel) prune(spec *ebpf.CollectionSpec) {
+	for name, others := range stead {
+		p := spec.Programs[name]
+		if p == nil {
+			continue
+		}
+		if k.traces(strings.TrimPrefix(p.SectionName, "tp_btf/")) {
+			for _, other := range others {
+				delete(spec.Programs, other)
+			}
+		} else {
+			delete(spec.Programs, name)
+		}
+	}
+}
+
+// traces reports whether the kernel has a tracepoint.
+func (k *kernel) traces(name string) bool {
+	types, err := k.types.Kernel()
+	if err != nil {
+		return false
+	}
+	var t *btf.Typedef
+	return types.TypeByName("btf_trace_"+name, &t) == nil
+}
+
+// share makes the common maps when the first family is loaded.
+func (k *kernel) share(spec *ebpf.CollectionSpec) error {
+	for _, name := range sharedMaps {
+		if k.maps[name] != nil {
+			continue
+		}
+		m, err := ebpf.NewMap(spec.Maps[name])
+		if err != nil {
+			return fmt.Errorf("make map %s: %w", name, err)
+		}
+		k.maps[name] = m
+	}
+	return nil
+}
+
+// attach hooks a program up by the name of its section. An iterator is run on
+// demand instead.
+func (k *kernel) attach(section string, p *ebpf.Program) (link.Link, error) {
+	where := strings.Split(section, "/")
+	switch where[0] {
+	case "tp_btf":
+		return link.AttachTracing(link.TracingOptions{Program: p})
+	case "tracepoint":
+		if len(where) != 3 {
+			return nil, fmt.Errorf("section %q names no tracepoint", section)
+		}
+		return link.Tracepoint(where[1], where[2], p, nil)
+	case "cgroup_skb":
+		if k.cgroup == "" {
+			return nil, errors.New("no version 2 control group tree is mounted")
+		}
+		direction := ebpf.AttachCGroupInetEgress
+		if where[1] == "ingress" {
+			direction = ebpf.AttachCGroupInetIngress
+		}
+		return link.AttachCgroup(link.CgroupOptions{Path: k.cgroup, Attach: direction, Program: p})
+	case "iter":
+		return nil, nil
+	}
+	return nil, fmt.Errorf("section %q is of an unknown kind", section)
+}
+
+// close detaches everything. Rings must not be read any more.
+func (k *kernel) close() error {
+	var errs []error
+	for _, l := range k.links {
+		errs = append(errs, l.Close())
+	}
+	for _, p := range k.programs {
+		errs = append(errs, p.Close())
+	}
+	for _, m := range k.maps {
+		errs = append(errs, m.Close())
+	}
+	for _, m := range k.own {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// detach stops the programs but keeps maps and rings for a last reading.
+func (k *kernel) detach() {
+	for _, l := range k.links {
+		l.Close()
+	}
+	k.links = nil
+}
+
+// tracefs is where classic tracepoints are named. Hosts with systemd have it
+// mounted, smaller ones often not.
+func mountTracefs() {
+	var st unix.Statfs_t
+	if unix.Statfs("/sys/kernel/tracing", &st) == nil && st.Type == unix.TRACEFS_MAGIC {
+		return
+	}
+	// Without it the file hooks fail to attach and say so.
+	_ = unix.Mount("tracefs", "/sys/kernel/tracing", "tracefs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700")
+}
+
+// cgroupMount finds the version 2 tree in the text of /proc/self/mounts.
+func cgroupMount(mounts []byte) string {
+	s := bufio.NewScanner(bytes.NewReader(mounts))
+	for s.Scan() {
+		f := strings.Fields(s.Text())
+		if len(f) >= 3 && f[2] == "cgroup2" {
+			return f[1]
+		}
+	}
+	return ""
+}

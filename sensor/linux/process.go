@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+const maxEnvironment = 256 << 10
+
+// onFork remembers a new process. It becomes a row when it runs an image.
+func (c *Collector) onFork(r *forkRecord) {
+	parent := c.actor(&r.header)
+	if parent != nil {
+		parent.refresh(&r.header)
+	}
+	c.cache.fork(parent, r.ChildPID, r.ChildStart)
+}
+
+// actor finds the process that a record names. One that is not known, because
+// the record of its start was lost, is looked up while it runs.
+func (c *Collector) actor(h *header) *process {
+	if h.PID == 0 {
+		return nil
+	}
+	if p := c.cache.get(h.PID, h.Start); p != nil {
+		if h.Flags&flagNoTask == 0 {
+			p.refresh(h)
+		}
+		return p
+	}
+	if h.Start == 0 {
+		return nil
+	}
+	p := c.cache.add(h.PID, h.Start, c.cache.get(h.PPID, h.ParentStart))
+	if h.Flags&flagNoTask == 0 {
+		if p.parent == nil {
+			p.parentPID = h.PPID
+		}
+		p.refresh(h)
+	}
+	if h.Time > c.snapshotAt {
+		c.lost.add("cache.unknown", 1)
+	}
+	c.lookUp(p)
+	return p
+}
+
+// lookUp completes a process from /proc, if it still is the same one.
+func (c *Collector) lookUp(p *process) {
+	dir := fmt.Sprintf("/proc/%d", p.key.pid)
+	if start, ok := startTicks(readSome(dir+"/stat", 4096)); !ok || !sameStart(start, p.key.start) {
+		return
+	}
+	c.readProc(p, dir)
+}
+
+// readProc takes from /proc what a start record would have told.
+func (c *Collector) readProc(p *process, dir string) {
+	if exe, err := os.Readlink(dir + "/exe"); err == nil {
+		p.path, p.fileless = strings.CutSuffix(clean(exe), " (deleted)")
+		p.name = baseName(p.path)
+	}
+	if cwd, err := os.Readlink(dir + "/cwd"); err == nil {
+		p.cwd = strings.TrimSuffix(clean(cwd), " (deleted)")
+	}
+	p.cmdline = commandLine(readSome(dir+"/cmdline", 32<<10))
+	p.env, p.remoteIP = environment(readSome(dir+"/environ", maxEnvironment))
+	p.cgroup = cgroupPath(readSome(dir+"/cgroup", 64<<10))
+	c.home(p)
+	if p.name == "" {
+		p.name = clean(strings.TrimSpace(string(readSome(dir+"/comm", 64))))
+	}
+}
+
+// home works out the container from the control group.
+func (c *Collector) home(p *process) {
+	p.container = containerOf(p.cgroup)
+	p.containerImg = ""
+	if p.container != "" {
+		p.containerImg = c.containers.image(p.container)
+	}
+}
+
+// onExec tells that a process started to run an image.
+func (c *Collector) onExec(r *execRecord) {
+	p := c.cache.get(r.PID, r.Start)
+	if p == nil {
+		parent := c.cache.get(r.PPID, r.ParentStart)
+		if parent == nil && r.PPID != 0 {
+			// Its own record was lost or is older than the snapshot.
+			parent = c.cache.add(r.PPID, r.ParentStart, nil)
+			c.lookUp(parent)
+		}
+		p = c.cache.add(r.PID, r.Start, parent)
+		if parent != nil {
+			p.remoteIP = parent.remoteIP
+		}
+	}
+	if p.found && r.Time <= c.snapshotAt {
+		return // the snapshot has told of this image
+	}
+	extra := map[string]any{}
+	if p.reported && p.path != "" {
+		extra["PreviousImage"] = p.path
+	}
+	c.applyExec(p, r, extra)
+	row := c.processRow("ProcessCreated", c.clock.time(r.Time), p)
+	row.AdditionalFields = toJSON(extra)
+	p.reported = true
+	var parentImage *image
+	if p.parent != nil {
+		parentImage = p.parent.img
+	}
+	c.out.push(row, p.img, parentImage, true)
+	c.becameUser(p)
+}
+
+// applyExec moves what a start record tells into the process.
+func (c *Collector) applyExec(p *process, r *execRecord, extra map[string]any) {
+	p.refresh(&r.header)
+	p.applyTask(&r.Task)
+	p.path, p.name = r.Exe, baseName(r.Exe)
+	if p.name == "" {
+		p.name = r.Comm
+	}
+	p.fileless = r.ExeNameless || r.Image.Nlink == 0
+	p.size = r.Image.Size
+	p.cwd = r.Cwd
+	p.cmdline = commandLine(r.Args)
+	if r.Flags&flagArgsCut != 0 {
+		extra["CommandLineBytes"] = r.ArgsTotal
+	}
+	if r.Flags&flagPathCut != 0 {
+		extra["PathCut"] = true
+	}
+	env := r.Env
+	if r.Flags&flagEnvCut != 0 {
+		// What lies behind may matter: ask the process while it runs.
+		extra["EnvironmentBytes"] = r.EnvTotal
+		if all := readSome(fmt.Sprintf("/proc/%d/environ", r.PID), maxEnvironment); len(all) > len(env) {
+			env = all
+		}
+	}
+	if r.Flags&flagUnreadable != 0 && len(r.Args) == 0 {
+		p.cmdline = commandLine(readSome(fmt.Sprintf("/proc/%d/cmdline", r.PID), 32<<10))
+	}
+	var remote string
+	p.env, remote = environment(env)
+	if remote != "" {
+		p.remoteIP = remote
+	}
+	if r.LoginUID != unset && r.LoginUID != r.UID {
+		if name := c.users.name(r.LoginUID); name != "" {
+			extra["LoginAccountName"] = name
+		}
+	}
+	p.calledBy, p.called, p.told = r.UID, true, false
+	p.cgroup = r.Cgroup
+	c.home(p)
+	p.img = c.hash.get(r.Image, p.path, r.PID, false)
+}
+
+// onExit tells that a process ended, if one had been told to have started.
+func (c *Collector) onExit(r *exitRecord) {
+	p := c.cache.get(r.PID, r.Start)
+	if p == nil {
+		p = c.cache.add(r.PID, r.Start, c.cache.get(r.PPID, r.ParentStart))
+		if p.parent == nil {
+			p.parentPID = r.PPID
+		}
+	}
+	p.refresh(&r.header)
+	if p.exited {
+		return // two threads of it were the last
+	}
+	c.cache.exit(p, r.Time)
+	if r.NeverExec && !p.reported {
+		return
+	}
+	row := c.processRow("ProcessExited", c.clock.time(r.Time), p)
+	row.ProcessExitCode.Value, row.ProcessExitCode.Valid = int64(r.Code>>8&0xff), true
+	row.ProcessExitSignal = int64(r.Code & 0x7f)
+	row.ProcessLifetimeMs.Value, row.ProcessLifetimeMs.Valid = int64(since(r.Time, r.Start)/1e6), true
+	row.ProcessCpuTimeMs.Value, row.ProcessCpuTimeMs.Valid = int64(r.RunNs/1e6), true
+	extra := map[string]any{}
+	if r.UserNs+r.SystemNs > 0 {
+		extra["UserTimeMs"], extra["SystemTimeMs"] = r.UserNs/1e6, r.SystemNs/1e6
+	}
+	if r.Code&0x80 != 0 {
+		extra["CoreDumped"] = true
+	}
+	row.AdditionalFields = toJSON(extra)
+	var parentImage *image
+	if p.parent != nil {
+		parentImage = p.parent.img
+	}
+	c.out.push(row, p.img, parentImage, false)
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Kinds of record, as in bpf/picket.h.
+const (
+	recExec = iota + 1
+	recFork
+	recExit
+	recFile
+	recPathOp
+	recNet
+	recDNS
+	recFlow
+	recTask
+)
+
+// Flags of a record.
+const (
+	flagPathCut = 1 << iota
+	flagArgsCut
+	flagEnvCut
+	flagUnreadable
+	flagNameless
+	flagNoTask
+)
+
+// Flags of a file that was open for writing.
+const (
+	fileCreated = 1 << iota
+	fileTruncated
+	fileAppend
+	fileWriteOnly
+	fileReported
+	fileStillOpen
+	fileHeld
+)
+
+// Operations on names.
+const (
+	opUnlink = iota + 1
+	opRename
+	opLink
+	opSymlink
+	opTruncate
+)
+
+// Outcomes on the network.
+const (
+	netConnected = iota + 1
+	netFailed
+	netAccepted
+	netListen
+)
+
+// Directions of a name-service message.
+const (
+	dnsQuery = iota + 1
+	dnsAnswer
+)
+
+const (
+	headerSize = 96
+	unset      = 0xffffffff // an id that was never given
+	maxRecord  = 64 << 10
+)
+
+var (
+	errShort   = errors.New("record ends early")
+	errUnknown = errors.New("record of an unknown kind")
+)
+
+// header begins every record: which process, when.
+type header struct {
+	Type, Flags         uint16
+	Len                 uint32
+	Time                uint64 // boot clock, ns
+	Start, ParentStart  uint64
+	CPU, PID, TID, PPID uint32
+	UID, EUID           uint32
+	GID, EGID           uint32
+	LoginUID, Audit     uint32
+	SID, NetNS          uint32
+	Comm                string
+}
+
+// taskPart is what only a start or a walk over all processes tells.
+type taskPart struct {
+	Caps, CgroupID             uint64
+	MntNS, PidNS, NetNS, UsrNS uint32
+	TTY                        string
+}
+
+// imagePart identifies the content of a file.
+type imagePart struct {
+	Ino, Size                        uint64
+	CtimeSec                         int64
+	CtimeNsec, Dev, Mode, Nlink, Sup uint32
+	UID                              uint32
+}
+
+type execRecord struct {
+	header
+	Task                 taskPart
+	Image                imagePart
+	Exe, Cwd, Cgroup     string
+	Args, Env            []byte // NUL after each
+	ArgsTotal, EnvTotal  uint32
+	ExeNameless, PathCut bool
+}
+
+type forkRecord struct {
+	header
+	ChildStart uint64
+	ChildPID   uint32
+}
+
+type exitRecord struct {
+	header
+	UserNs, SystemNs, RunNs uint64
+	Code                    uint32
+	NeverExec               bool
+}
+
+type fileRecord struct {
+	header
+	OpenedAt, OpenerStart uint64
+	OpenerPID, FD         uint32
+	SizeAtOpen            int64
+	MtimeSec              int64
+	MtimeNsec, FileFlags  uint32
+	InoAtOpen             uint64
+	Image                 imagePart
+	Pos, Key              uint64
+	Held                  bool
+	Path                  string
+}
+
+type pathOpRecord struct {
+	header
+	Op, Arg            uint32
+	Base, Name         string
+	BaseNew, NameNew   string
+	IncompleteBaseName bool
+}
+
+type netRecord struct {
+	header
+	Op, Error     uint32
+	Protocol      uint16
+	Local, Remote netip.AddrPort
+}
+
+type dnsRecord struct {
+	header
+	Direction     uint16
+	Local, Remote netip.AddrPort
+	Payload       []byte
+	Total         uint32
+}
+
+type taskRecord struct {
+	header
+	Task  taskPart
+	Image imagePart
+}
+
+// cursor reads fields one after the other and remembers whether the bytes
+// were enough, so that decoders need one check at their end.
+type cursor struct {
+	b     []byte
+	short bool
+}
+
+func (c *cursor) take(n int) []byte {
+	if n < 0 || n > len(c.b) {
+		c.short = true
+		c.b = nil
+		return make([]byte, min(max(n, 0), maxRecord))
+	}
+	out := c.b[:n]
+	c.b = c.b[n:]
+	return out
+}
+
+func (c *cursor) u16() uint16 { return binary.LittleEndian.Uint16(c.take(2)) }
+func (c *cursor) u32() uint32 { return binary.LittleEndian.Uint32(c.take(4)) }
+func (c *cursor) u64() uint64 { return binary.LittleEndian.Uint64(c.take(8)) }
+
+// text reads n bytes up to the first NUL.
+func (c *cursor) text(n int) string {
+	b := c.take(n)
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return clean(string(b))
+}
+
+// tail reads n bytes that follow the fixed part; n comes from the record and
+// is checked against what is there.
+func (c *cursor) tail(n uint32) []byte {
+	if int64(n) > int64(len(c.b)) {
+		c.short = true
+		return nil
+	}
+	return c.take(int(n))
+}
+
+func (c *cursor) header() (h header) {
+	h.Type, h.Flags, h.Len = c.u16(), c.u16(), c.u32()
+	h.Time, h.Start, h.ParentStart = c.u64(), c.u64(), c.u64()
+	h.CPU, h.PID, h.TID, h.PPID = c.u32(), c.u32(), c.u32(), c.u32()
+	h.UID, h.EUID, h.GID, h.EGID = c.u32(), c.u32(), c.u32(), c.u32()
+	h.LoginUID, h.Audit, h.SID, h.NetNS = c.u32(), c.u32(), c.u32(), c.u32()
+	h.Comm = c.text(16)
+	return h
+}
+
+func (c *cursor) task() (t taskPart) {
+	t.Caps, t.CgroupID = c.u64(), c.u64()
+	t.MntNS, t.PidNS, t.NetNS, t.UsrNS = c.u32(), c.u32(), c.u32(), c.u32()
+	t.TTY = c.text(16)
+	return t
+}
+
+func (c *cursor) image() (i imagePart) {
+	i.Ino, i.Size = c.u64(), c.u64()
+	i.CtimeSec = int64(c.u64())
+	i.CtimeNsec, i.Dev, i.Mode, i.Nlink, i.Sup, i.UID = c.u32(), c.u32(), c.u32(), c.u32(), c.u32(), c.u32()
+	return i
+}
+
+func (c *cursor) err() error {
+	if c.short {
+		return errShort
+	}
+	return nil
+}
+
+// decode turns the bytes of one ring record into its typed form. The result
+// shares no memory with b.
+func decode(b []byte) (any, error) {
+	if len(b) < headerSize {
+		return nil, errShort
+	}
+	c := &cursor{b: b}
+	h := c.header()
+	// A ring pads and reserves whole sizes: the record says how much counts.
+	if int64(h.Len) < headerSize || int64(h.Len) > int64(len(b)) {
+		return nil, errShort
+	}
+	c.b = b[headerSize:h.Len]
+	switch h.Type {
+	case recExec:
+		return decodeExec(c, h)
+	case recFork:
+		r := &forkRecord{header: h, ChildStart: c.u64(), ChildPID: c.u32()}
+		return r, c.err()
+	case recExit:
+		r := &exitRecord{header: h, UserNs: c.u64(), SystemNs: c.u64(), RunNs: c.u64(), Code: c.u32()}
+		r.NeverExec = c.u32()&1 != 0
+		return r, c.err()
+	case recFile:
+		return decodeFile(c, h)
+	case recPathOp:
+		return decodePathOp(c, h)
+	case recNet, recFlow:
+		r := &netRecord{header: h, Op: c.u32(), Error: c.u32()}
+		family := c.u16()
+		r.Protocol = c.u16()
+		r.Local, r.Remote = c.ends(family)
+		return r, c.err()
+	case recDNS:
+		r := &dnsRecord{header: h}
+		family := c.u16()
+		r.Direction = c.u16()
+		r.Local, r.Remote = c.ends(family)
+		n := c.u32()
+		r.Total = c.u32()
+		r.Payload = slices.Clone(c.tail(n))
+		return r, c.err()
+	case recTask:
+		r := &taskRecord{header: h, Task: c.task(), Image: c.image()}
+		return r, c.err()
+	}
+	return nil, errUnknown
+}
+
+func decodeExec(c *cursor, h header) (*execRecord, error) {
+	r := &execRecord{header: h, Task: c.task(), Image: c.image()}
+	exe, cwd, cgroup, args := c.u32(), c.u32(), c.u32(), c.u32()
+	r.ArgsTotal = c.u32()
+	env := c.u32()
+	r.EnvTotal = c.u32()
+	c.u32()
+	r.ExeNameless = h.Flags&flagNameless != 0
+	r.PathCut = h.Flags&flagPathCut != 0
+	r.Exe = joinPath(c.tail(exe))
+	r.Cwd = joinPath(c.tail(cwd))
+	r.Cgroup = joinPath(c.tail(cgroup))
+	r.Args = slices.Clone(c.tail(args))
+	r.Env = slices.Clone(c.tail(env))
+	return r, c.err()
+}
+
+func decodeFile(c *cursor, h header) (*fileRecord, error) {
+	r := &fileRecord{header: h, OpenedAt: c.u64(), OpenerStart: c.u64(), OpenerPID: c.u32(), FD: c.u32()}
+	r.SizeAtOpen, r.MtimeSec = int64(c.u64()), int64(c.u64())
+	r.MtimeNsec, r.FileFlags, r.InoAtOpen = c.u32(), c.u32(), c.u64()
+	r.Image = c.image()
+	r.Pos, r.Key = c.u64(), c.u64()
+	n := c.u32()
+	r.Held = c.u32() != 0
+	r.Path = joinPath(c.tail(n))
+	return r, c.err()
+}
+
+func decodePathOp(c *cursor, h header) (*pathOpRecord, error) {
+	r := &pathOpRecord{header: h, Op: c.u32(), Arg: c.u32()}
+	base1, name1, base2, name2 := c.u32(), c.u32(), c.u32(), c.u32()
+	r.Base = joinPath(c.tail(base1))
+	r.Name = clean(cString(c.tail(name1)))
+	r.BaseNew = joinPath(c.tail(base2))
+	r.NameNew = clean(cString(c.tail(name2)))
+	r.IncompleteBaseName = h.Flags&(flagPathCut|flagUnreadable) != 0
+	return r, c.err()
+}
+
+// ends reads both ends of a connection.
+func (c *cursor) ends(family uint16) (local, remote netip.AddrPort) {
+	lport, rport := c.u16(), c.u16()
+	return netip.AddrPortFrom(address(family, c.take(16)), lport), netip.AddrPortFrom(address(family, c.take(16)), rport)
+}
+
+func address(family uint16, b []byte) netip.Addr {
+	switch family {
+	case 2:
+		return netip.AddrFrom4([4]byte(b[:4]))
+	case 10:
+		return netip.AddrFrom16([16]byte(b[:16])).Unmap()
+	}
+	return netip.Addr{}
+}
+
+func cString(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b)
+}
+
+// joinPath turns components, leaf first and each ended by NUL, into a path.
+func joinPath(b []byte) string {
+	if len(b) == 0 {
+		return "/"
+	}
+	parts := strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+	slices.Reverse(parts)
+	return clean("/" + strings.Join(parts, "/"))
+}
+
+// clean makes text from a program fit for a row: valid UTF-8 without NUL.
+func clean(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if strings.IndexByte(s, 0) >= 0 {
+		s = strings.ReplaceAll(s, "\x00", "")
+	}
+	return s
+}

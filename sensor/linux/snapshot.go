@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+const (
+	taskRecordSize = headerSize + 48 + 48
+	maxSnapshot    = 64 << 20 // bytes of task records
+	clockTicks     = 100      // USER_HZ, the same everywhere since /proc promises it
+)
+
+// snapshot tells what runs already. Hooks are attached before it is taken, so
+// that nothing falls between it and the live events.
+func (c *Collector) snapshot() {
+	c.snapshotAt = c.clock.now()
+	records, err := c.tasks()
+	if err != nil {
+		c.log.Warn("running processes cannot be listed", "error", err)
+		return
+	}
+	// Parents are older than their children.
+	slices.SortFunc(records, func(a, b *taskRecord) int {
+		switch {
+		case a.Start < b.Start:
+			return -1
+		case a.Start > b.Start:
+			return 1
+		}
+		return int(a.PID) - int(b.PID)
+	})
+	found := make([]*process, 0, len(records))
+	for _, r := range records {
+		found = append(found, c.find(r))
+	}
+	now := c.clock.time(c.snapshotAt)
+	for _, p := range found {
+		row := c.processRow("ProcessFound", now, p)
+		row.IsSnapshot = true
+		p.reported, p.found = true, true
+		var parentImage *image
+		if p.parent != nil {
+			parentImage = p.parent.img
+		}
+		c.out.push(row, p.img, parentImage, true)
+	}
+	c.snapshotSockets(found)
+}
+
+// find enters one running process.
+func (c *Collector) find(r *taskRecord) *process {
+	var parent *process
+	if r.PPID != 0 && r.PPID != r.PID {
+		parent = c.cache.get(r.PPID, r.ParentStart)
+	}
+	p := c.cache.add(r.PID, r.Start, parent)
+	if parent == nil {
+		p.parentPID = r.PPID
+	}
+	p.refresh(&r.header)
+	p.applyTask(&r.Task)
+	p.name = ""
+	c.readProc(p, fmt.Sprintf("/proc/%d", r.PID))
+	if p.name == "" {
+		p.name = r.Comm
+	}
+	if p.remoteIP == "" && parent != nil {
+		p.remoteIP = parent.remoteIP
+	}
+	p.size = r.Image.Size
+	if r.Image.Ino != 0 {
+		p.fileless = r.Image.Nlink == 0
+	}
+	p.img = c.hash.get(r.Image, p.path, r.PID, false)
+	return p
+}
+
+// tasks runs the kernel's walk over all processes.
+func (c *Collector) tasks() ([]*taskRecord, error) {
+	if c.kernel == nil || c.kernel.programs["process_all"] == nil {
+		return nil, fmt.Errorf("no iterator: %w", ebpf.ErrNotSupported)
+	}
+	it, err := link.AttachIter(link.IterOptions{Program: c.kernel.programs["process_all"]})
+	if err != nil {
+		return nil, fmt.Errorf("attach the iterator: %w", err)
+	}
+	defer it.Close()
+	r, err := it.Open()
+	if err != nil {
+		return nil, fmt.Errorf("open the iterator: %w", err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, maxSnapshot))
+	if err != nil {
+		return nil, fmt.Errorf("read the iterator: %w", err)
+	}
+	return decodeTasks(b), nil
+}
+
+// decodeTasks reads records of one size that follow each other. A last one
+// that is cut is left out.
+func decodeTasks(b []byte) []*taskRecord {
+	var out []*taskRecord
+	for ; len(b) >= taskRecordSize; b = b[taskRecordSize:] {
+		rec, err := decode(b[:taskRecordSize])
+		if err != nil {
+			continue
+		}
+		if r, ok := rec.(*taskRecord); ok {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// startTicks reads field 22 of /proc/PID/stat. The name in parentheses may
+// hold anything, parentheses too.
+func startTicks(stat []byte) (uint64, bool) {
+	i := bytes.LastIndexByte(stat, ')')
+	if i < 0 {
+		return 0, false
+	}
+	f := strings.Fields(string(stat[i+1:]))
+	if len(f) < 20 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(f[19], 10, 64)
+	return n, err == nil
+}
+
+// sameStart compares a start in ticks with the exact one.
+func sameStart(ticks, ns uint64) bool { return ns/(1e9/clockTicks) == ticks }
+
+// cgroupPath picks the line of /proc/PID/cgroup that tells most: version 2
+// unless it is the root, then the controllers that runtimes use.
+func cgroupPath(b []byte) string {
+	best := ""
+	for line := range lines(b) {
+		f := strings.SplitN(line, ":", 3)
+		if len(f) != 3 || !strings.HasPrefix(f[2], "/") {
+			continue
+		}
+		if f[2] == "/" {
+			continue
+		}
+		if f[0] == "0" {
+			return clean(f[2])
+		}
+		names := strings.Split(f[1], ",")
+		if slices.Contains(names, "pids") || best == "" && slices.Contains(names, "memory") {
+			best = clean(f[2])
+		}
+	}
+	if best == "" {
+		return "/"
+	}
+	return best
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/netip"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+)
+
+// commandLine joins arguments by spaces. Those that would not read as one
+// word are quoted.
+func commandLine(args []byte) string {
+	if len(args) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.Grow(len(args) + 16)
+	for i, arg := range bytes.Split(bytes.TrimSuffix(args, []byte{0}), []byte{0}) {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		quote(&b, string(arg))
+	}
+	return clean(b.String())
+}
+
+func quote(b *strings.Builder, arg string) {
+	if arg != "" && !strings.ContainsAny(arg, " \t\r\n\"'\\") {
+		b.WriteString(arg)
+		return
+	}
+	if arg != "" && !strings.ContainsAny(arg, " \t\r\n\"'") {
+		b.WriteString(arg) // a backslash alone changes nothing
+		return
+	}
+	b.WriteByte('"')
+	for i := 0; i < len(arg); i++ {
+		if arg[i] == '"' || arg[i] == '\\' {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(arg[i])
+	}
+	b.WriteByte('"')
+}
+
+// keptVariables are the variables of an environment that tell how a program
+// was brought to run or where its traffic goes. All others, which may hold
+// secrets, are never taken along.
+var keptVariables = []string{
+	"ALL_PROXY", "BASH_ENV", "ENV", "GCONV_PATH", "HISTCONTROL", "HISTFILE", "HISTFILESIZE", "HISTSIZE",
+	"HTTPS_PROXY", "HTTP_PROXY", "LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD", "NODE_OPTIONS", "PATH",
+	"PERL5LIB", "PERL5OPT", "PROMPT_COMMAND", "PYTHONPATH", "PYTHONSTARTUP", "RUBYOPT",
+	"SSH_CLIENT", "SSH_CONNECTION", "SSH_ORIGINAL_COMMAND", "SSH_TTY", "SUDO_COMMAND", "SUDO_UID", "SUDO_USER",
+	"all_proxy", "http_proxy", "https_proxy",
+}
+
+const maxVariable = 1024
+
+// environment picks the kept variables out of NUL-separated text and returns
+// them as a JSON object, with the address that SSH_CONNECTION names.
+func environment(env []byte) (object, remoteIP string) {
+	kept := map[string]string{}
+	for v := range bytes.SplitSeq(env, []byte{0}) {
+		i := bytes.IndexByte(v, '=')
+		if i <= 0 {
+			continue
+		}
+		name := string(v[:i])
+		if _, ok := slices.BinarySearch(keptVariables, name); !ok {
+			continue
+		}
+		value := clean(string(v[i+1 : min(len(v), i+1+maxVariable)]))
+		switch {
+		case name == "PATH" && !oddPath(value):
+			continue
+		case strings.HasSuffix(strings.ToLower(name), "_proxy"):
+			value = withoutPassword(value)
+		case name == "SSH_CONNECTION":
+			remoteIP = firstAddress(value)
+		}
+		kept[name] = value
+	}
+	return toJSON(kept), remoteIP
+}
+
+// oddPath reports whether a search path has an entry that an ordinary one has
+// not: a relative folder or one that everybody can write to.
+func oddPath(value string) bool {
+	for dir := range strings.SplitSeq(value, ":") {
+		if !strings.HasPrefix(dir, "/") {
+			return true
+		}
+		for _, shared := range []string{"/tmp", "/var/tmp", "/dev/shm", "/run"} {
+			if dir == shared || strings.HasPrefix(dir, shared+"/") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func withoutPassword(value string) string {
+	u, err := url.Parse(value)
+	if err != nil {
+		return ""
+	}
+	return u.Redacted()
+}
+
+func firstAddress(value string) string {
+	first, _, _ := strings.Cut(value, " ")
+	first, _, _ = strings.Cut(first, "%")
+	a, err := netip.ParseAddr(first)
+	if err != nil {
+		return ""
+	}
+	return a.Unmap().String()
+}
+
+// toJSON encodes a map, "" when it is empty.
+func toJSON[V any](m map[string]V) string {
+	if len(m) == 0 {
+		return ""
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(m) != nil {
+		return ""
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// ttyName turns the kernel's name of a terminal into that of its device.
+func ttyName(s string) string {
+	if n, ok := strings.CutPrefix(s, "pts"); ok && n != "" && n[0] >= '0' && n[0] <= '9' {
+		return "pts/" + n
+	}
+	return s
+}
+
+// resolve joins what a program passed to the folder that it is relative to.
+func resolve(base, name string) string {
+	if name == "" {
+		return ""
+	}
+	if strings.HasPrefix(name, "/") {
+		return path.Clean(name)
+	}
+	return path.Join(base, name)
+}
+
+// addressKind is the value of LocalIPType and RemoteIPType.
+func addressKind(a netip.Addr) string {
+	switch {
+	case !a.IsValid():
+		return ""
+	case a.IsLoopback():
+		return "Loopback"
+	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "Broadcast"
+	case a.IsMulticast():
+		return "Multicast"
+	case a.IsLinkLocalUnicast():
+		return "LinkLocal"
+	case a.IsPrivate() || sharedSpace.Contains(a):
+		return "Private"
+	case teredo.Contains(a):
+		return "Teredo"
+	case a.Is4In6():
+		return "FourToSixMapping"
+	case a.IsUnspecified() || isReserved(a):
+		return "Reserved"
+	}
+	return "Public"
+}
+
+var (
+	sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
+	teredo      = netip.MustParsePrefix("2001::/32")
+	reserved    = []netip.Prefix{
+		netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("192.0.2.0/24"),
+		netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"),
+		netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001:db8::/32"),
+	}
+)
+
+func isReserved(a netip.Addr) bool {
+	for _, p := range reserved {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
