@@ -198,7 +198,8 @@ func TestPassword(t *testing.T) {
 			t.Fatalf("other password: %v, %v, %v", match, outdated, err)
 		}
 	})
-	if HashPassword("x", cost) == HashPassword("x", cost) {
+	first, second := HashPassword("x", cost), HashPassword("x", cost)
+	if first == second {
 		t.Error("no salt")
 	}
 	seen := map[string]bool{}

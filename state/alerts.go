@@ -231,7 +231,7 @@ func (db *DB) ExpireAlerts(ctx context.Context, tenant string, before time.Time)
 		var n int64
 		err := db.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 			var rows []alertRow
-			err := tx.NewSelect().Model(&rows).Column("id", "cause").Where("tenant = ?", tenant).
+			err := tx.NewSelect().Model(&rows).Column("id").Where("tenant = ?", tenant).
 				Where("last_activity < ?", micros(before)).Limit(expireChunk).Scan(ctx)
 			if err != nil {
 				return err
@@ -247,9 +247,18 @@ func (db *DB) ExpireAlerts(ctx context.Context, tenant string, before time.Time)
 			break
 		}
 	}
-	_, err := db.w.NewDelete().Table("alert_events").Where("tenant = ?", tenant).Where("event_time < ?", micros(before)).Exec(ctx)
+	err := db.write(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewDelete().Table("alert_events").Where("tenant = ?", tenant).Where("event_time < ?", micros(before)).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.NewDelete().Table("alert_causes").Where("tenant = ?", tenant).
+			Where("NOT EXISTS (SELECT 1 FROM alerts AS a WHERE a.tenant = alert_causes.tenant AND a.cause = alert_causes.cause)").
+			Where("NOT EXISTS (SELECT 1 FROM alert_events AS e WHERE e.tenant = alert_causes.tenant AND e.cause = alert_causes.cause)").Exec(ctx)
+		return err
+	})
 	if err != nil {
-		return total, fmt.Errorf("expire event marks of tenant %q: %w", tenant, fault(err))
+		return total, fmt.Errorf("expire event marks of tenant %q: %w", tenant, err)
 	}
 	return total, nil
 }
@@ -259,9 +268,9 @@ func (db *DB) deleteAlerts(ctx context.Context, tx bun.Tx, tenant string, rows [
 	if len(rows) == 0 {
 		return nil
 	}
-	var ids, causes []string
-	for _, r := range rows {
-		ids, causes = append(ids, r.ID), append(causes, r.Cause)
+	ids := make([]string, len(rows))
+	for i := range rows {
+		ids[i] = rows[i].ID
 	}
 	for _, table := range []string{"alert_evidence", "alert_comments", "alert_events"} {
 		if _, err := tx.NewDelete().Table(table).Where("tenant = ?", tenant).Where("alert_id IN (?)", bun.List(ids)).Exec(ctx); err != nil {
@@ -271,8 +280,5 @@ func (db *DB) deleteAlerts(ctx context.Context, tx bun.Tx, tenant string, rows [
 	if _, err := tx.NewDelete().Table("alerts").Where("tenant = ?", tenant).Where("id IN (?)", bun.List(ids)).Exec(ctx); err != nil {
 		return err
 	}
-	_, err := tx.NewDelete().Table("alert_causes").Where("tenant = ?", tenant).Where("cause IN (?)", bun.List(causes)).
-		Where("NOT EXISTS (SELECT 1 FROM alerts AS a WHERE a.tenant = alert_causes.tenant AND a.cause = alert_causes.cause)").
-		Where("NOT EXISTS (SELECT 1 FROM alert_events AS e WHERE e.tenant = alert_causes.tenant AND e.cause = alert_causes.cause)").Exec(ctx)
-	return err
+	return nil
 }

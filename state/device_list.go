@@ -121,13 +121,18 @@ func countColumns(q *bun.SelectQuery) *bun.SelectQuery {
 	return q
 }
 
-// deviceView is every device of a tenant with its computed columns.
-func (db *DB) deviceView(tenant string, now time.Time, t picket.HealthThresholds) *bun.SelectQuery {
+// deviceView is one device of a tenant, or every one when id is empty, with
+// its computed columns.
+func (db *DB) deviceView(tenant, id string, now time.Time, t picket.HealthThresholds) *bun.SelectQuery {
 	counts := countColumns(db.r.NewSelect().Table("alerts").Column("device_id")).
 		Where("tenant = ?", tenant).Where("status <> 'Resolved'").Group("device_id")
 	health, healthArgs := healthSQL(now, t)
 	risk, riskArgs := riskSQL()
-	q := db.r.NewSelect().TableExpr("devices AS d").ColumnExpr("d.*").
+	q := db.r.NewSelect().TableExpr("devices AS d").Where("d.tenant = ?", tenant)
+	if id != "" {
+		counts, q = counts.Where("device_id = ?", id), q.Where("d.id = ?", id)
+	}
+	q = q.ColumnExpr("d.*").
 		ColumnExpr("CASE WHEN d.last_telemetry > d.last_heartbeat THEN d.last_telemetry ELSE d.last_heartbeat END AS last_seen").
 		ColumnExpr(health+" AS health", healthArgs...).
 		ColumnExpr(risk+" AS risk", riskArgs...)
@@ -139,8 +144,7 @@ func (db *DB) deviceView(tenant string, now time.Time, t picket.HealthThresholds
 		factor /= 1000
 	}
 	return q.ColumnExpr(strings.Join(weight, " + ")+" AS alert_weight").
-		Join("LEFT JOIN (?) AS c ON c.device_id = d.id", counts).
-		Where("d.tenant = ?", tenant)
+		Join("LEFT JOIN (?) AS c ON c.device_id = d.id", counts)
 }
 
 // filter adds the conditions of a query over the view aliased t.
@@ -182,12 +186,12 @@ func (db *DB) Devices(ctx context.Context, tenant string, dq DeviceQuery, now ti
 		return DevicePage{}, fmt.Errorf("list devices: %w", err)
 	}
 	var out DevicePage
-	count := db.r.NewSelect().TableExpr("(?) AS t", db.deviceView(tenant, now, dq.Thresholds)).ColumnExpr("COUNT(*)")
+	count := db.r.NewSelect().TableExpr("(?) AS t", db.deviceView(tenant, "", now, dq.Thresholds)).ColumnExpr("COUNT(*)")
 	if err := dq.filter(count, tenant).Scan(ctx, &out.Total); err != nil {
 		return DevicePage{}, fmt.Errorf("count devices: %w", fault(err))
 	}
 	var rows []deviceListRow
-	list := db.r.NewSelect().TableExpr("(?) AS t", db.deviceView(tenant, now, dq.Thresholds)).ColumnExpr("t.*")
+	list := db.r.NewSelect().TableExpr("(?) AS t", db.deviceView(tenant, "", now, dq.Thresholds)).ColumnExpr("t.*")
 	if err := p.apply(dq.filter(list, tenant)).Scan(ctx, &rows); err != nil {
 		return DevicePage{}, fmt.Errorf("list devices: %w", fault(err))
 	}
@@ -234,8 +238,11 @@ func (db *DB) loadTags(ctx context.Context, tenant string, devices []Device) err
 
 // Device returns one device. Zero thresholds mean the defaults.
 func (db *DB) Device(ctx context.Context, tenant, id string, now time.Time, t picket.HealthThresholds) (Device, error) {
+	if !picket.ValidDeviceID(id) {
+		return Device{}, fmt.Errorf("device %.50q: %w", id, picket.NotFound)
+	}
 	var row deviceListRow
-	err := db.r.NewSelect().TableExpr("(?) AS t", db.deviceView(tenant, now, t).Where("d.id = ?", id)).ColumnExpr("t.*").Scan(ctx, &row)
+	err := db.r.NewSelect().TableExpr("(?) AS t", db.deviceView(tenant, id, now, t)).ColumnExpr("t.*").Scan(ctx, &row)
 	if err != nil {
 		return Device{}, fmt.Errorf("device %.50q: %w", id, fault(err))
 	}
@@ -255,7 +262,7 @@ func (db *DB) HealthCounts(ctx context.Context, tenant string, now time.Time, t 
 		Health string
 		N      int64
 	}
-	err := db.r.NewSelect().TableExpr("(?) AS t", db.deviceView(tenant, now, t).Where("NOT d.offboarded")).
+	err := db.r.NewSelect().TableExpr("(?) AS t", db.deviceView(tenant, "", now, t).Where("NOT d.offboarded")).
 		ColumnExpr("t.health AS health").ColumnExpr("COUNT(*) AS n").Group("t.health").Scan(ctx, &rows)
 	if err != nil {
 		return nil, fmt.Errorf("count sensors by state: %w", fault(err))

@@ -77,6 +77,7 @@ func open(t testing.TB, url string) *state.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
+	db.Watch(watchTenancy(t))
 	t.Cleanup(func() {
 		if err := db.Close(); err != nil {
 			t.Error(err)
