@@ -44,12 +44,6 @@ func (r *certificateRow) certificate() Certificate {
 // called before the certificate leaves the server. An offboarded device gets
 // none: Denied.
 func (db *DB) AddCertificate(ctx context.Context, tenant string, c Certificate) error {
-	if c.Serial == "" || len(c.Serial) > 128 {
-		return fmt.Errorf("certificate serial of %d characters: %w", len(c.Serial), picket.Invalid)
-	}
-	row := &certificateRow{
-		Tenant: tenant, Serial: c.Serial, DeviceID: c.DeviceID, NotBefore: micros(c.NotBefore), NotAfter: micros(c.NotAfter),
-	}
 	err := db.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		var offboarded bool
 		q := tx.NewSelect().Table("devices").Column("offboarded").Where("tenant = ?", tenant).Where("id = ?", c.DeviceID)
@@ -59,11 +53,23 @@ func (db *DB) AddCertificate(ctx context.Context, tenant string, c Certificate) 
 		if offboarded {
 			return fmt.Errorf("device is offboarded: %w", picket.Denied)
 		}
-		_, err := tx.NewInsert().Model(row).Exec(ctx)
-		return err
+		return db.addCertificate(ctx, tx, tenant, c)
 	})
 	if err != nil {
-		return fmt.Errorf("add certificate %s of device %s: %w", c.Serial, c.DeviceID, err)
+		return fmt.Errorf("certificate of device %.50q: %w", c.DeviceID, err)
+	}
+	return nil
+}
+
+func (db *DB) addCertificate(ctx context.Context, tx bun.Tx, tenant string, c Certificate) error {
+	if c.Serial == "" || len(c.Serial) > 128 {
+		return fmt.Errorf("certificate serial of %d characters: %w", len(c.Serial), picket.Invalid)
+	}
+	row := &certificateRow{
+		Tenant: tenant, Serial: c.Serial, DeviceID: c.DeviceID, NotBefore: micros(c.NotBefore), NotAfter: micros(c.NotAfter),
+	}
+	if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil {
+		return fmt.Errorf("add certificate %s: %w", c.Serial, fault(err))
 	}
 	return nil
 }

@@ -134,6 +134,12 @@ func addressKey(s string) string {
 // CreateDevice adds a device at its enrolment. Its id was made by the server
 // (NewDeviceID); an id that is there already is a Conflict.
 func (db *DB) CreateDevice(ctx context.Context, tenant string, d picket.Device, host HostIdentity) error {
+	return db.write(ctx, func(ctx context.Context, tx bun.Tx) error {
+		return db.createDevice(ctx, tx, tenant, d, host)
+	})
+}
+
+func (db *DB) createDevice(ctx context.Context, tx bun.Tx, tenant string, d picket.Device, host HostIdentity) error {
 	if !picket.ValidDeviceID(d.ID) {
 		return fmt.Errorf("device id %.50q: %w", d.ID, picket.Invalid)
 	}
@@ -150,7 +156,7 @@ func (db *DB) CreateDevice(ctx context.Context, tenant string, d picket.Device, 
 	if err := row.setHooks(d.Hooks); err != nil {
 		return err
 	}
-	if _, err := db.w.NewInsert().Model(row).Exec(ctx); err != nil {
+	if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil {
 		return fmt.Errorf("create device %s: %w", d.ID, fault(err))
 	}
 	return nil

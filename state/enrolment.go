@@ -109,34 +109,59 @@ func (db *DB) RevokeEnrolmentToken(ctx context.Context, tenant, id string, now t
 // token admits no more than it allows. Every refusal is of kind Denied, and a
 // wrong secret says no more than that.
 func (db *DB) RedeemEnrolmentToken(ctx context.Context, tenant string, secretHash [sha256.Size]byte, now time.Time) (EnrolmentToken, error) {
-	hash := hex.EncodeToString(secretHash[:])
 	var row enrolmentRow
-	var refused error
-	err := db.write(ctx, func(ctx context.Context, tx bun.Tx) error {
-		n, err := affected(tx.NewUpdate().Table("enrolment_tokens").Set("uses = uses + 1").
-			Where("tenant = ?", tenant).Where("secret_hash = ?", hash).
-			Where("revoked = 0").Where("expires > ?", micros(now)).Where("uses < uses_allowed").Exec(ctx))
-		if err != nil {
-			return err
-		}
-		var rows []enrolmentRow
-		if err := tx.NewSelect().Model(&rows).Where("tenant = ?", tenant).Where("secret_hash = ?", hash).Scan(ctx); err != nil {
-			return err
-		}
-		if len(rows) == 0 {
-			refused = fmt.Errorf("enrolment token is not known: %w", picket.Denied)
-			return nil
-		}
-		row = rows[0]
-		if n == 0 {
-			refused = fmt.Errorf("enrolment token %s %s: %w", row.ID, row.refusal(now), picket.Denied)
-		}
-		return nil
+	err := db.write(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
+		row, err = db.redeem(ctx, tx, tenant, secretHash, now)
+		return err
 	})
 	if err != nil {
 		return EnrolmentToken{}, fmt.Errorf("redeem an enrolment token of tenant %q: %w", tenant, err)
 	}
-	return row.token(), refused
+	return row.token(), nil
+}
+
+// EnrolDevice uses a token once and adds the device that came with it, in the
+// token's group, and its first certificate: all of it or, when the token is
+// refused (Denied), nothing, so that no use of a token is lost half-way.
+func (db *DB) EnrolDevice(ctx context.Context, tenant string, secretHash [sha256.Size]byte, d picket.Device, host HostIdentity, c Certificate, now time.Time) (EnrolmentToken, error) {
+	var row enrolmentRow
+	err := db.write(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
+		if row, err = db.redeem(ctx, tx, tenant, secretHash, now); err != nil {
+			return err
+		}
+		d.Group = row.DeviceGroup
+		if err := db.createDevice(ctx, tx, tenant, d, host); err != nil {
+			return err
+		}
+		c.DeviceID = d.ID
+		return db.addCertificate(ctx, tx, tenant, c)
+	})
+	if err != nil {
+		return EnrolmentToken{}, fmt.Errorf("enrol device %.50q in tenant %q: %w", d.ID, tenant, err)
+	}
+	return row.token(), nil
+}
+
+// redeem counts one use of a token or says why not.
+func (db *DB) redeem(ctx context.Context, tx bun.Tx, tenant string, secretHash [sha256.Size]byte, now time.Time) (enrolmentRow, error) {
+	hash := hex.EncodeToString(secretHash[:])
+	n, err := affected(tx.NewUpdate().Table("enrolment_tokens").Set("uses = uses + 1").
+		Where("tenant = ?", tenant).Where("secret_hash = ?", hash).
+		Where("revoked = 0").Where("expires > ?", micros(now)).Where("uses < uses_allowed").Exec(ctx))
+	if err != nil {
+		return enrolmentRow{}, err
+	}
+	var rows []enrolmentRow
+	if err := tx.NewSelect().Model(&rows).Where("tenant = ?", tenant).Where("secret_hash = ?", hash).Scan(ctx); err != nil {
+		return enrolmentRow{}, err
+	}
+	switch {
+	case len(rows) == 0:
+		return enrolmentRow{}, fmt.Errorf("token is not known: %w", picket.Denied)
+	case n == 0:
+		return enrolmentRow{}, fmt.Errorf("token %s %s: %w", rows[0].ID, rows[0].refusal(now), picket.Denied)
+	}
+	return rows[0], nil
 }
 
 // refusal says why a known token cannot be used now.

@@ -94,6 +94,33 @@ func TestRedeemRace(t *testing.T) {
 	})
 }
 
+func TestEnrolDevice(t *testing.T) {
+	each(t, func(t *testing.T, db *state.DB) {
+		ctx := t.Context()
+		got(db.CreateEnrolmentToken(ctx, ours, newToken("two", 2), now))(t)
+		enrol := func(tenant, secret string, n int, serial string) error {
+			_, err := db.EnrolDevice(ctx, tenant, state.HashSecret([]byte(secret)), picket.Device{ID: deviceID(n), Name: "Host", Group: "wanted"},
+				state.HostIdentity{MachineID: "m"}, state.Certificate{Serial: serial, NotBefore: now, NotAfter: now.Add(time.Hour)}, now)
+			return err
+		}
+		kind(t, "other tenant", enrol(theirs, "two", 1, "1"), picket.Denied)
+		kind(t, "wrong secret", enrol(ours, "three", 1, "1"), picket.Denied)
+		ok(t, enrol(ours, "two", 1, "1"))
+		kind(t, "device there already", enrol(ours, "two", 1, "2"), picket.Conflict)
+		kind(t, "serial there already", enrol(ours, "two", 2, "1"), picket.Conflict)
+		kind(t, "no serial", enrol(ours, "two", 2, ""), picket.Invalid)
+		ok(t, enrol(ours, "two", 3, "3")) // the failures used nothing up
+		kind(t, "used up", enrol(ours, "two", 4, "4"), picket.Denied)
+
+		list := got(db.Devices(ctx, ours, state.DeviceQuery{}, now))(t)
+		if list.Total != 2 || list.Items[0].ID != deviceID(1) || list.Items[1].ID != deviceID(3) || list.Items[0].Group != "servers" {
+			t.Errorf("devices %+v", list.Items)
+		}
+		kind(t, "certificate", db.CheckCertificate(ctx, ours, deviceID(3), "3", now), nil)
+		kind(t, "certificate of a failed enrolment", db.CheckCertificate(ctx, ours, deviceID(4), "4", now), picket.Denied)
+	})
+}
+
 func TestCertificates(t *testing.T) {
 	each(t, func(t *testing.T, db *state.DB) {
 		ctx := t.Context()
