@@ -28,7 +28,7 @@ type User struct {
 	Tenant       string
 	Name         string // lower case
 	Role         Role
-	PasswordHash string // PHC string; never leaves the server
+	PasswordHash string `json:"-"` // PHC string; never leaves the server
 	Disabled     bool
 	Created      time.Time
 	LastSignIn   time.Time
@@ -50,8 +50,8 @@ type Session struct {
 	ID        string
 	Tenant    string
 	UserID    string
-	TokenHash string // SHA-256 of the cookie's value, hexadecimal
-	CSRF      string // value that a request which changes something must repeat
+	TokenHash string `json:"-"` // SHA-256 of the cookie's value, hexadecimal
+	CSRF      string `json:"-"` // value that a request which changes something must repeat
 	Created   time.Time
 	LastUsed  time.Time
 	Expires   time.Time // absolute end, whatever the use
@@ -65,7 +65,7 @@ type APIToken struct {
 	Tenant    string
 	UserID    string
 	Name      string
-	TokenHash string // SHA-256 of the token text, hexadecimal
+	TokenHash string `json:"-"` // SHA-256 of the token, hexadecimal
 	Created   time.Time
 	Expires   time.Time
 	LastUsed  time.Time
