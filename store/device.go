@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// LoggedOn is one account that used a device.
+type LoggedOn struct {
+	Account    string
+	Domain     string
+	LogonTypes []string
+	FirstSeen  time.Time
+	LastSeen   time.Time
+	DaysSeen   int
+	LocalAdmin bool
+}
+
+// LoggedOnUsers reads who logged on to a device since a moment, last first.
+func LoggedOnUsers(ctx context.Context, ev Events, deviceID string, since time.Time) ([]LoggedOn, error) {
+	rows, err := ev.Query(ctx, `SELECT "AccountName", coalesce("AccountDomain", ''), coalesce("LogonType", 'Unknown'), min("Timestamp"), max("Timestamp"), count(DISTINCT CAST("Timestamp" AS DATE)), max(CASE WHEN "IsLocalAdmin" THEN 1 ELSE 0 END)
+		FROM events WHERE "DeviceId" = ? AND "TableName" = 'DeviceLogonEvents' AND "ActionType" IN ('LogonSuccess', 'LogonFound') AND "Timestamp" >= ? AND "AccountName" IS NOT NULL
+		GROUP BY 1, 2, 3 ORDER BY 3`, deviceID, since.UTC())
+	if err != nil {
+		return nil, fmt.Errorf("users of %s: %w", deviceID, err)
+	}
+	defer rows.Close()
+	byAccount := map[string]*LoggedOn{}
+	for rows.Next() {
+		var u LoggedOn
+		var logon string
+		var admin int64
+		var first, last time.Time
+		if err := rows.Scan(&u.Account, &u.Domain, &logon, &first, &last, &u.DaysSeen, &admin); err != nil {
+			return nil, fmt.Errorf("users of %s: %w", deviceID, err)
+		}
+		key := u.Domain + `\` + u.Account
+		old := byAccount[key]
+		if old == nil {
+			u.FirstSeen, u.LastSeen = first.UTC(), last.UTC()
+			old = &u
+			byAccount[key] = old
+		}
+		old.LogonTypes = append(old.LogonTypes, logon)
+		old.LocalAdmin = old.LocalAdmin || admin > 0
+		old.DaysSeen = max(old.DaysSeen, u.DaysSeen)
+		if first.UTC().Before(old.FirstSeen) {
+			old.FirstSeen = first.UTC()
+		}
+		if last.UTC().After(old.LastSeen) {
+			old.LastSeen = last.UTC()
+		}
+	}
+	users := make([]LoggedOn, 0, len(byAccount))
+	for _, u := range byAccount {
+		users = append(users, *u)
+	}
+	sort.Slice(users, func(i, j int) bool { return users[i].LastSeen.After(users[j].LastSeen) })
+	return users, rows.Err()
+}
+
+// Loss is events of a device that are known to be missing.
+type Loss struct {
+	From, To time.Time
+	Class    string // kernel.process, spool.low, batches, ...
+	Count    int64  // events; for class "batches", batches
+}
+
+// Losses reads what is known to be missing of a device between two moments.
+func Losses(ctx context.Context, ev Events, deviceID string, from, to time.Time) ([]Loss, error) {
+	w := &where{}
+	w.add(`"DeviceId" = ?`, deviceID)
+	w.add(`"TableName" = 'DeviceEvents'`)
+	w.add(`"ActionType" IN ('SensorLoss', 'SensorGap')`)
+	if !from.IsZero() {
+		w.add(`"Timestamp" >= ?`, from.UTC())
+	}
+	if !to.IsZero() {
+		w.add(`"Timestamp" < ?`, to.UTC())
+	}
+	rows, err := ev.Query(ctx, `SELECT "Timestamp", "ActionType", coalesce("AdditionalFields", '{}') FROM events WHERE `+w.sql()+` ORDER BY "Timestamp" LIMIT 1000`, w.args...)
+	if err != nil {
+		return nil, fmt.Errorf("losses of %s: %w", deviceID, err)
+	}
+	defer rows.Close()
+	var out []Loss
+	for rows.Next() {
+		var at time.Time
+		var action, fields string
+		if err := rows.Scan(&at, &action, &fields); err != nil {
+			return nil, fmt.Errorf("losses of %s: %w", deviceID, err)
+		}
+		out = append(out, losses(at.UTC(), fields)...)
+	}
+	return out, rows.Err()
+}
+
+// losses reads the counts by class out of a row's AdditionalFields: either
+// {"lost": {"class": n, ...}, "since": "RFC 3339"} or flat {"class": n, ...}.
+func losses(at time.Time, fields string) []Loss {
+	var f map[string]any
+	if json.Unmarshal([]byte(fields), &f) != nil {
+		return nil
+	}
+	from := at
+	if s, ok := f["since"].(string); ok {
+		if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+			from = t.UTC()
+		}
+	}
+	counts := f
+	if nested, ok := f["lost"].(map[string]any); ok {
+		counts = nested
+	}
+	var out []Loss
+	for class, v := range counts {
+		n := int64(0)
+		switch v := v.(type) {
+		case float64:
+			n = int64(v)
+		case string:
+			n, _ = strconv.ParseInt(strings.TrimSpace(v), 10, 64)
+		}
+		if n > 0 {
+			out = append(out, Loss{From: from, To: at, Class: class, Count: n})
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Class < out[j].Class })
+	return out
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/picket-edr/picket"
+)
+
+// TreeQuery asks for the processes around one.
+type TreeQuery struct {
+	DeviceID  string
+	Focus     string        // GUID of the process in the middle
+	Window    time.Duration // before and after the focus in which children and events are looked for; 0: one hour
+	MaxNodes  int           // 0: 300
+	MaxEvents int           // of one node; 0: 20
+}
+
+// Node is one process.
+type Node struct {
+	GUID, ParentGUID string
+	FileName         string
+	FolderPath       string
+	CommandLine      string
+	PID              int64
+	User             string
+	Start, End       time.Time // zero: not known
+	ExitCode         string    // "": not known
+	SHA1             string
+	SHA256           string
+	MD5              string
+	ContainerID      string
+	Snapshot         bool // found running when the sensor started
+	Partial          bool // known only as somebody's parent: its own start was not seen
+	Events           []Item
+	MoreEvents       int // events beyond those in Events
+}
+
+// Tree is the ancestors of the focus up to the first, and its descendants.
+type Tree struct {
+	Focus     string
+	Nodes     []*Node // parents before children, else by start
+	Truncated bool    // there are more descendants than MaxNodes
+}
+
+// maxAncestors bounds a chain of parents; deeper ones are cut.
+const maxAncestors = 64
+
+// ProcessTree reads the tree around a process. It goes one level at a time,
+// which asks for few rows each, instead of by a recursive query, which engines
+// answer by reading a device's whole history for each level.
+func ProcessTree(ctx context.Context, ev Events, q TreeQuery) (*Tree, error) {
+	if q.Window == 0 {
+		q.Window = time.Hour
+	}
+	if q.MaxNodes == 0 {
+		q.MaxNodes = 300
+	}
+	if q.MaxEvents == 0 {
+		q.MaxEvents = 20
+	}
+	b := &treeBuilder{ctx: ctx, ev: ev, q: q, nodes: map[string]*Node{}}
+	focus, err := b.load(`"ProcessUniqueId" = ?`, []any{q.Focus})
+	if err != nil {
+		return nil, err
+	}
+	if b.nodes[q.Focus] == nil {
+		if err := b.fromChildren(q.Focus); err != nil {
+			return nil, err
+		}
+	}
+	if b.nodes[q.Focus] == nil {
+		return nil, fmt.Errorf("process %s on device %s: %w", q.Focus, q.DeviceID, picket.NotFound)
+	}
+	b.around(b.nodes[q.Focus], focus)
+	if err := b.ancestors(); err != nil {
+		return nil, err
+	}
+	if err := b.descendants(); err != nil {
+		return nil, err
+	}
+	if err := b.events(); err != nil {
+		return nil, err
+	}
+	return b.tree(), nil
+}
+
+type treeBuilder struct {
+	ctx       context.Context
+	ev        Events
+	q         TreeQuery
+	from, to  time.Time
+	nodes     map[string]*Node
+	truncated bool
+}
+
+// around sets the window of time from what is known of the focus.
+func (b *treeBuilder) around(n *Node, rows []Item) {
+	at := n.Start
+	if at.IsZero() && len(rows) > 0 {
+		at = rows[0].Time
+	}
+	end := at
+	if n.End.After(end) {
+		end = n.End
+	}
+	b.from, b.to = at.Add(-b.q.Window), end.Add(b.q.Window)
+}
+
+// load reads rows of DeviceProcessEvents into nodes and returns them.
+func (b *treeBuilder) load(cond string, args []any) ([]Item, error) {
+	query := `SELECT * FROM events WHERE "DeviceId" = ? AND "TableName" = 'DeviceProcessEvents' AND ` + cond + ` ORDER BY "Timestamp", "ReportId" LIMIT ` + fmt.Sprint(4*b.q.MaxNodes)
+	rows, err := b.ev.Query(b.ctx, query, append([]any{b.q.DeviceID}, args...)...)
+	if err != nil {
+		return nil, fmt.Errorf("process tree: %w", err)
+	}
+	defer rows.Close()
+	items, err := scan(rows)
+	if err != nil {
+		return nil, fmt.Errorf("process tree: %w", err)
+	}
+	for _, it := range items {
+		b.learn(it)
+	}
+	return items, nil
+}
+
+// learn puts one row of DeviceProcessEvents into its node.
+func (b *treeBuilder) learn(it Item) {
+	f := it.Fields
+	guid := f["ProcessUniqueId"]
+	n := b.nodes[guid]
+	if n == nil {
+		n = &Node{GUID: guid}
+		b.nodes[guid] = n
+	}
+	n.Partial = false
+	if f["ActionType"] == "ProcessExited" {
+		n.End, n.ExitCode = it.Time, f["ProcessExitCode"]
+	}
+	if f["ActionType"] == "ProcessFound" {
+		n.Snapshot = true
+	}
+	for _, x := range []struct {
+		to   *string
+		from string
+	}{
+		{&n.ParentGUID, "InitiatingProcessUniqueId"}, {&n.FileName, "FileName"}, {&n.FolderPath, "FolderPath"}, {&n.CommandLine, "ProcessCommandLine"},
+		{&n.User, "AccountName"}, {&n.SHA1, "SHA1"}, {&n.SHA256, "SHA256"}, {&n.MD5, "MD5"}, {&n.ContainerID, "ContainerId"},
+	} {
+		if v := f[x.from]; v != "" && (*x.to == "" || f["ActionType"] == "ProcessCreated") {
+			*x.to = v
+		}
+	}
+	_, _ = fmt.Sscan(f["ProcessId"], &n.PID)
+	if t, err := time.Parse(time.RFC3339Nano, f["ProcessCreationTime"]); err == nil {
+		n.Start = t
+	} else if n.Start.IsZero() && f["ActionType"] == "ProcessCreated" {
+		n.Start = it.Time
+	}
+}
+
+// fromChildren makes a node of a process whose own start was not seen out of
+// what a row of another says about its parent or actor.
+func (b *treeBuilder) fromChildren(guid string) error {
+	rows, err := b.ev.Query(b.ctx, `SELECT * FROM events WHERE "DeviceId" = ? AND "InitiatingProcessUniqueId" = ? ORDER BY "Timestamp" LIMIT 1`, b.q.DeviceID, guid)
+	if err != nil {
+		return fmt.Errorf("process tree: %w", err)
+	}
+	defer rows.Close()
+	items, err := scan(rows)
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	f := items[0].Fields
+	n := &Node{
+		GUID: guid, ParentGUID: f["InitiatingProcessParentUniqueId"], FileName: f["InitiatingProcessFileName"], FolderPath: f["InitiatingProcessFolderPath"],
+		CommandLine: f["InitiatingProcessCommandLine"], User: f["InitiatingProcessAccountName"], SHA1: f["InitiatingProcessSHA1"],
+		SHA256: f["InitiatingProcessSHA256"], MD5: f["InitiatingProcessMD5"], Partial: true,
+	}
+	_, _ = fmt.Sscan(f["InitiatingProcessId"], &n.PID)
+	if t, err := time.Parse(time.RFC3339Nano, f["InitiatingProcessCreationTime"]); err == nil {
+		n.Start = t
+	}
+	b.nodes[guid] = n
+	return nil
+}
+
+func (b *treeBuilder) ancestors() error {
+	at := b.nodes[b.q.Focus]
+	for range maxAncestors {
+		guid := at.ParentGUID
+		if guid == "" || b.nodes[guid] != nil {
+			return nil
+		}
+		if _, err := b.load(`"ProcessUniqueId" = ?`, []any{guid}); err != nil {
+			return err
+		}
+		if b.nodes[guid] == nil {
+			if err := b.fromChildren(guid); err != nil {
+				return err
+			}
+		}
+		if at = b.nodes[guid]; at == nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (b *treeBuilder) descendants() error {
+	level := []string{b.q.Focus}
+	for len(level) > 0 {
+		if len(b.nodes) >= b.q.MaxNodes {
+			b.truncated = true
+			return nil
+		}
+		known := map[string]bool{}
+		for g := range b.nodes {
+			known[g] = true
+		}
+		marks, args := list(level)
+		args = append(args, b.from.UTC(), b.to.UTC())
+		items, err := b.load(`"InitiatingProcessUniqueId" IN (`+marks+`) AND "Timestamp" >= ? AND "Timestamp" < ?`, args)
+		if err != nil {
+			return err
+		}
+		b.truncated = b.truncated || len(items) >= 4*b.q.MaxNodes
+		level = nil
+		for g := range b.nodes {
+			if !known[g] {
+				level = append(level, g)
+			}
+		}
+		sort.Strings(level)
+	}
+	return nil
+}
+
+// list makes the placeholders of an IN list.
+func list(values []string) (marks string, args []any) {
+	for _, v := range values {
+		args = append(args, v)
+	}
+	return strings.TrimSuffix(strings.Repeat("?, ", len(values)), ", "), args
+}
+
+// events attaches what the processes did besides starting others.
+func (b *treeBuilder) events() error {
+	var guids []string
+	for g := range b.nodes {
+		guids = append(guids, g)
+	}
+	sort.Strings(guids)
+	marks, args := list(guids)
+	args = append([]any{b.q.DeviceID}, args...)
+	args = append(args, b.from.UTC(), b.to.UTC())
+	rows, err := b.ev.Query(b.ctx, `SELECT * FROM events WHERE "DeviceId" = ? AND "InitiatingProcessUniqueId" IN (`+marks+`) AND "TableName" <> 'DeviceProcessEvents' AND "Timestamp" >= ? AND "Timestamp" < ? ORDER BY "Timestamp", "ReportId" LIMIT `+fmt.Sprint(8*b.q.MaxNodes), args...)
+	if err != nil {
+		return fmt.Errorf("process tree: %w", err)
+	}
+	defer rows.Close()
+	items, err := scan(rows)
+	if err != nil {
+		return fmt.Errorf("process tree: %w", err)
+	}
+	for _, it := range items {
+		n := b.nodes[it.Fields["InitiatingProcessUniqueId"]]
+		if len(n.Events) < b.q.MaxEvents {
+			n.Events = append(n.Events, it)
+		} else {
+			n.MoreEvents++
+		}
+	}
+	return nil
+}
+
+// tree orders the nodes: parents first, siblings by start.
+func (b *treeBuilder) tree() *Tree {
+	children := map[string][]*Node{}
+	var roots []*Node
+	for _, n := range b.nodes {
+		if b.nodes[n.ParentGUID] == nil || n.ParentGUID == n.GUID {
+			roots = append(roots, n)
+		} else {
+			children[n.ParentGUID] = append(children[n.ParentGUID], n)
+		}
+	}
+	t := &Tree{Focus: b.q.Focus, Truncated: b.truncated}
+	done := map[string]bool{}
+	var walk func([]*Node)
+	walk = func(level []*Node) {
+		sort.Slice(level, func(i, j int) bool {
+			if !level[i].Start.Equal(level[j].Start) {
+				return level[i].Start.Before(level[j].Start)
+			}
+			return level[i].GUID < level[j].GUID
+		})
+		for _, n := range level {
+			if done[n.GUID] { // a forged row may make a circle
+				continue
+			}
+			done[n.GUID] = true
+			t.Nodes = append(t.Nodes, n)
+			walk(children[n.GUID])
+		}
+	}
+	walk(roots)
+	return t
+}
