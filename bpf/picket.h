@@ -533,3 +533,10 @@ static __always_inline void fill_image(struct image_part *p, struct inode *i)
 
 // Bounds an offset so that old verifiers believe it; clang drops a plain test.
 #define BOUND(off, mask) do { (off) &= (mask); asm volatile("" : "+r"(off)); } while (0)
+
+// The decoder counts on these.
+_Static_assert(sizeof(struct header) == 96, "header");
+_Static_assert(sizeof(struct task_part) == 48 && sizeof(struct image_part) == 48, "parts");
+_Static_assert(sizeof(struct exec_record) == 224 && sizeof(struct fork_record) == 112 && sizeof(struct exit_record) == 128, "process");
+_Static_assert(sizeof(struct open_file) == 56 && sizeof(struct file_record) == 224 && sizeof(struct pathop_record) == 120, "file");
+_Static_assert(sizeof(struct net_record) == 144 && __builtin_offsetof(struct dns_record, payload) == 144, "network");

@@ -76,15 +76,9 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 	if o.BootID == "" {
 		o.BootID = bootID()
 	}
-	c := &Collector{o: o, log: o.Log, host: hostName(), clock: &clock{}, lost: newTally(), sent: newTally(),
-		users: newUsers("/etc/passwd", "/etc/group"), containers: newContainers("/"), plans: newPlans(),
-		names: newNames(), held: map[heldKey]*fileRecord{}, inbox: make(chan func(), 256)}
+	c := assemble(o, hostName(), newUsers("/etc/passwd", "/etc/group"), newContainers("/"), defaultLogonPaths())
 	c.clock.sync()
 	c.booted = event.Time(c.clock.offset.Load() / 1000)
-	c.cache = newCache(o.DeviceID, o.BootID, c.clock, c.lost)
-	c.out = newOutbox(o.Sink, o.NextReportID, c.lost, c.sent)
-	c.hash = newHasher(o.HashMaxBytes, c.lost, func() { c.out.flush(false) })
-	c.logons = newLogons(defaultLogonPaths(), c)
 	if err := c.openKernel(); err != nil {
 		c.log.WarnContext(ctx, "kernel events cannot be collected", "error", err)
 	}
@@ -96,6 +90,18 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 		c.log.InfoContext(ctx, "hook", "kind", h.Kind, "rung", h.Rung, "attached", h.Attached, "error", h.Error)
 	}
 	return c, nil
+}
+
+// assemble puts a collector together that is not attached to anything.
+func assemble(o Options, host string, u *users, containers *containers, paths logonPaths) *Collector {
+	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(),
+		users: u, containers: containers, plans: newPlans(), names: newNames(),
+		held: map[heldKey]*fileRecord{}, inbox: make(chan func(), 256)}
+	c.cache = newCache(o.DeviceID, o.BootID, c.clock, c.lost)
+	c.out = newOutbox(o.Sink, o.NextReportID, c.lost, c.sent)
+	c.hash = newHasher(o.HashMaxBytes, c.lost, func() { c.out.flush(false) })
+	c.logons = newLogons(paths, c)
+	return c
 }
 
 func (c *Collector) openKernel() error {

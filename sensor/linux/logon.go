@@ -67,7 +67,7 @@ func newLogons(paths logonPaths, c *Collector) *logons {
 // hook says what can be seen on this host. Without an authentication log, as
 // on a Debian without a syslog daemon, some of it cannot.
 func (l *logons) hook() picket.Hook {
-	h := picket.Hook{Kind: "logon", Rung: "logs", Attached: true}
+	h := picket.Hook{Kind: "logon", Rung: "logs"}
 	exists := func(name string) bool { _, err := os.Stat(name); return err == nil }
 	var have, gaps []string
 	if slices.ContainsFunc(l.paths.authLogs, exists) {
@@ -89,6 +89,10 @@ func (l *logons) hook() picket.Hook {
 	}
 	gaps = append(gaps, "programs that write to none of these; the journal is not read")
 	h.BlindSpot = strings.Join(gaps, "; ")
+	h.Attached = len(have) > 0 || l.c.Rung() != "off" // sudo and su show as processes
+	if !h.Attached {
+		h.Rung, h.Error = "off", "no source of logons"
+	}
 	return h
 }
 

@@ -52,11 +52,25 @@ func (c *Collector) actor(h *header) *process {
 
 // lookUp completes a process from /proc, if it still is the same one.
 func (c *Collector) lookUp(p *process) {
-	dir := fmt.Sprintf("/proc/%d", p.key.pid)
-	if start, ok := startTicks(readSome(dir+"/stat", 4096)); !ok || !sameStart(start, p.key.start) {
-		return
+	if running(p.key) {
+		c.readProc(p, fmt.Sprintf("/proc/%d", p.key.pid))
 	}
-	c.readProc(p, dir)
+}
+
+// running reports whether a process still runs under its id. The id may have
+// gone to another since.
+func running(key procKey) bool {
+	start, ok := startTicks(readSome(fmt.Sprintf("/proc/%d/stat", key.pid), 4096))
+	return ok && sameStart(start, key.start)
+}
+
+// ask reads a file of a running process; empty when it ended meanwhile.
+func ask(key procKey, file string, limit int64) []byte {
+	b := readSome(fmt.Sprintf("/proc/%d/%s", key.pid, file), limit)
+	if len(b) == 0 || !running(key) {
+		return nil
+	}
+	return b
 }
 
 // readProc takes from /proc what a start record would have told.
@@ -142,12 +156,12 @@ func (c *Collector) applyExec(p *process, r *execRecord, extra map[string]any) {
 	if r.Flags&flagEnvCut != 0 {
 		// What lies behind may matter: ask the process while it runs.
 		extra["EnvironmentBytes"] = r.EnvTotal
-		if all := readSome(fmt.Sprintf("/proc/%d/environ", r.PID), maxEnvironment); len(all) > len(env) {
+		if all := ask(p.key, "environ", maxEnvironment); len(all) > len(env) {
 			env = all
 		}
 	}
 	if r.Flags&flagUnreadable != 0 && len(r.Args) == 0 {
-		p.cmdline = commandLine(readSome(fmt.Sprintf("/proc/%d/cmdline", r.PID), 32<<10))
+		p.cmdline = commandLine(ask(p.key, "cmdline", 32<<10))
 	}
 	var remote string
 	p.env, remote = environment(env)

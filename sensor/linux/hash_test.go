@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// partOf is what the kernel would say of a file.
+func partOf(t *testing.T, name string) imagePart {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat(name, &st); err != nil {
+		t.Fatal(err)
+	}
+	return imagePart{Ino: st.Ino, Size: uint64(st.Size), CtimeSec: st.Ctim.Sec, CtimeNsec: uint32(st.Ctim.Nsec),
+		Dev: deviceOf(st.Dev), Mode: st.Mode, Nlink: uint32(st.Nlink)}
+}
+
+// runHasher hashes in the background and returns a way to wait for an image.
+func runHasher(t *testing.T, limit int64) (*hasher, *tally, func(*image)) {
+	t.Helper()
+	lost, settled := newTally(), make(chan struct{}, hashQueue)
+	h := newHasher(limit, lost, func() { settled <- struct{}{} })
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- h.run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return h, lost, func(i *image) {
+		for !i.settled() {
+			<-settled
+		}
+	}
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	name = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestHashesOnce(t *testing.T) {
+	t.Parallel()
+	h, _, wait := runHasher(t, 0)
+	text := "#!/bin/sh\n" + strings.Repeat("x", 300<<10)
+	name := write(t, "script", text)
+	i := h.get(partOf(t, name), name, 0, true)
+	wait(i)
+	a, b, c := sha1.Sum([]byte(text)), sha256.Sum256([]byte(text)), md5.Sum([]byte(text))
+	s1, s256, m5 := i.digests()
+	if s1 != hex.EncodeToString(a[:]) || s256 != hex.EncodeToString(b[:]) || m5 != hex.EncodeToString(c[:]) {
+		t.Errorf("digests %s %s %s", s1, s256, m5)
+	}
+	if again := h.get(partOf(t, name), name, 0, true); again != i {
+		t.Error("the same content was taken for another")
+	}
+	if err := os.WriteFile(name, []byte(text+"y"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	changed := h.get(partOf(t, name), name, 0, true)
+	wait(changed)
+	if _, s, _ := changed.digests(); changed == i || s == "" || s == s256 {
+		t.Errorf("changed content has digest %q", s)
+	}
+}
+
+func TestHashRunningImage(t *testing.T) {
+	t.Parallel()
+	h, _, wait := runHasher(t, 0)
+	i := h.get(partOf(t, "/proc/self/exe"), "/nowhere", uint32(os.Getpid()), false)
+	wait(i)
+	raw, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := sha256.Sum256(raw)
+	if _, got, _ := i.digests(); got != hex.EncodeToString(want[:]) {
+		t.Errorf("digest %q", got)
+	}
+}
+
+func TestHashRefuses(t *testing.T) {
+	t.Parallel()
+	h, lost, wait := runHasher(t, 1000)
+	big := write(t, "big", "#!"+strings.Repeat("x", 1000))
+	if i := h.get(partOf(t, big), big, 0, true); !i.settled() {
+		t.Error("a file over the limit was queued")
+	}
+	text := write(t, "text", "just text")
+	i := h.get(partOf(t, text), text, 0, true)
+	wait(i)
+	if _, s, _ := i.digests(); s != "" {
+		t.Error("text was hashed")
+	}
+	// Another file under the name: its hash must not be taken for the first's.
+	part := partOf(t, text)
+	part.Ino++
+	other := h.get(part, text, 0, false)
+	wait(other)
+	if _, s, _ := other.digests(); s != "" {
+		t.Error("another file was hashed")
+	}
+	if again := h.get(part, text, 0, false); again == other {
+		t.Error("a failure was remembered")
+	} else {
+		wait(again)
+	}
+	if i := h.get(imagePart{Ino: 1, Size: 1, Mode: unix.S_IFDIR}, "/", 0, false); i != nil {
+		t.Error("a folder was queued")
+	}
+	if n := lost.copy(); n["hash.too_large"] != 1 || n["hash.unreadable"] != 2 {
+		t.Errorf("counted %v", n)
+	}
+}
+
+func TestHashQueueAndMemoryAreBounded(t *testing.T) {
+	t.Parallel()
+	lost := newTally()
+	h := newHasher(0, lost, func() {}) // nobody takes from the queue
+	for n := range hashQueue + 5 {
+		h.get(imagePart{Ino: uint64(n + 1), Size: 1, Mode: unix.S_IFREG}, "/x", 0, false)
+	}
+	if n := lost.copy()["hash.queue_full"]; n != 5 {
+		t.Errorf("counted %d", n)
+	}
+	for n := range hashCache + 100 {
+		for len(h.queue) > 0 {
+			<-h.queue
+		}
+		h.get(imagePart{Ino: uint64(n + 1), Size: 2, Mode: unix.S_IFREG}, "/x", 0, false)
+	}
+	if len(h.known) != hashCache || h.order.Len() != hashCache {
+		t.Errorf("%d images are remembered", len(h.known))
+	}
+}
+
+func TestLooksRunnable(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]bool{"\x7fELF": true, "#!/b": true, "#!": true, "MZ\x90\x00": true, "#": false, "": false, "text": false} {
+		if got := looksRunnable([]byte(in)); got != want {
+			t.Errorf("looksRunnable(%q) = %v", in, got)
+		}
+	}
+}

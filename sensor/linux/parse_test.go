@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var compareAddrs = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
+
+func TestPasswd(t *testing.T) {
+	t.Parallel()
+	u := newUsers("testdata/etc/passwd", "testdata/etc/group")
+	for id, want := range map[uint32]string{0: "root", 1: "daemon", 1000: "alice", 7: "", 9: "", 12345: ""} {
+		if got := u.name(id); got != want {
+			t.Errorf("name(%d) = %q, want %q", id, got, want)
+		}
+	}
+	if id, ok := u.id("toor"); !ok || id != 0 {
+		t.Errorf("toor is %d, %v", id, ok)
+	}
+	for name, want := range map[string]bool{"root": true, "toor": true, "Alice": true, "bob": true, "carol": false, "": false} {
+		if got := u.admin(name); got != want {
+			t.Errorf("admin(%q) = %v", name, got)
+		}
+	}
+}
+
+func TestUsersFollowTheFile(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "passwd")
+	write := func(s string) {
+		if err := os.WriteFile(name+".new", []byte(s), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(name+".new", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a:x:5:5:::\n")
+	u := newUsers(name, "/nonexistent")
+	write("b:x:5:5:::\n")
+	u.stamp[0] = u.stamp[0].Add(-1) // as if the first had been older
+	u.refresh()
+	if got := u.name(5); got != "b" {
+		t.Errorf("name is %q after the file changed", got)
+	}
+}
+
+func TestContainerOf(t *testing.T) {
+	t.Parallel()
+	id := strings.Repeat("0a", 32)
+	for in, want := range map[string]string{
+		"/": "", "": "", "/user.slice/user-0.slice/session-1.scope": "",
+		"/docker/" + id:                         id,
+		"/system.slice/docker-" + id + ".scope": id,
+		"/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope":       id,
+		"/kubepods/besteffort/podabc/" + id:                                         id,
+		"/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:" + id: id,
+		"/machine.slice/libpod-" + id + ".scope/container":                          id,
+		"/lxc/web/init.scope":                       "web",
+		"/lxc.payload.db/system.slice":              "db",
+		"/machine.slice/machine-sid.scope":          "sid",
+		"/machine.slice/systemd-nspawn@sid.service": "sid",
+		"/docker/" + strings.ToUpper(id):            "",
+		"/process/" + id[:32]:                       "",
+	} {
+		if got := containerOf(in); got != want {
+			t.Errorf("containerOf(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestContainerImages(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	put := func(name, text string) {
+		name = filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	docker, containerd, podman, broken := strings.Repeat("a", 64), strings.Repeat("b", 64), strings.Repeat("c", 64), strings.Repeat("d", 64)
+	put("var/lib/docker/containers/"+docker+"/config.v2.json", `{"Config":{"Image":"nginx:1.25"}}`)
+	put("run/containerd/io.containerd.runtime.v2.task/k8s.io/"+containerd+"/config.json", `{"annotations":{"io.kubernetes.cri.image-name":"docker.io/library/redis:7"}}`)
+	put("run/containers/storage/overlay-containers/"+podman+"/userdata/config.json", `{"annotations":{"org.opencontainers.image.ref.name":"quay.io/x"}}`)
+	put("var/lib/docker/containers/"+broken+"/config.v2.json", `{"Config":[`)
+	c := newContainers(root)
+	for id, want := range map[string]string{docker: "nginx:1.25", containerd: "docker.io/library/redis:7", podman: "quay.io/x", broken: "", "..": "", "web": "", "": ""} {
+		for range 2 { // the second time from memory
+			if got := c.image(id); got != want {
+				t.Errorf("image of %.8s = %q, want %q", id, got, want)
+			}
+		}
+	}
+}
+
+func TestCgroupPath(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"0::/user.slice/x.scope\n":                     "/user.slice/x.scope",
+		"8:pids:/\n4:memory:/process/abc\n0::/\n":      "/process/abc",
+		"8:pids:/docker/x\n4:memory:/docker/y\n0::/\n": "/docker/x",
+		"4:memory:/docker/y\n8:cpu,pids:/docker/x\n":   "/docker/x",
+		"12:pids:/a\n0::/b\n":                          "/b",
+		"":                                             "/",
+		"garbage\n1:x\n::\n":                           "/",
+		"9:name=systemd:/somewhere\n8:pids:/\n0::/\n":  "/",
+	} {
+		if got := cgroupPath([]byte(in)); got != want {
+			t.Errorf("cgroupPath(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestStartTicks(t *testing.T) {
+	t.Parallel()
+	stat := "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 2 3"
+	if n, ok := startTicks([]byte(stat)); !ok || n != 98765 {
+		t.Errorf("got %d, %v", n, ok)
+	}
+	for _, bad := range []string{"", "42 (x", "42 (x) S 1 2", strings.Replace(stat, "98765", "x", 1)} {
+		if _, ok := startTicks([]byte(bad)); ok {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+	if !sameStart(98765, 987_659_999_999) || sameStart(98765, 987_660_000_000) {
+		t.Error("ticks and nanoseconds are compared wrongly")
+	}
+}
+
+func TestParseSockets(t *testing.T) {
+	t.Parallel()
+	text := `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 0000000000000000 100 0 0 10 0
+   1: 0100007F:1F90 0200007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 12346 1 0000000000000000 100 0 0 10 0
+   2: nonsense
+   3: 0000000000000000FFFF00000100007F:0016 B80D0120000000000000000001000000:01BB 01 0:0 0:0 0 0 0 777 1
+   4: ZZ:1 00000000:0000 0A 0:0 0:0 0 0 0 1 1
+`
+	want := []socketLine{
+		{netip.MustParseAddrPort("127.0.0.1:8080"), netip.MustParseAddrPort("0.0.0.0:0"), 10, 12345},
+		{netip.MustParseAddrPort("127.0.0.1:8080"), netip.MustParseAddrPort("127.0.0.2:54321"), 1, 12346},
+		{netip.MustParseAddrPort("127.0.0.1:22"), netip.MustParseAddrPort("[2001:db8::1]:443"), 1, 777},
+	}
+	if diff := cmp.Diff(want, parseSockets([]byte(text)), cmp.AllowUnexported(socketLine{}), compareAddrs); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHostParsers(t *testing.T) {
+	t.Parallel()
+	d, v := osRelease([]byte("NAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nID=debian\n# no\n"))
+	if d != "Debian" || v != "12" {
+		t.Errorf("got %q %q", d, v)
+	}
+	if d, v := osRelease([]byte("ID='weird'\nNAME='Weird OS'\nVERSION_ID=3")); d != "Weird OS" || v != "3" {
+		t.Errorf("got %q %q", d, v)
+	}
+	servers, domain := resolvers([]byte("# x\nnameserver 192.0.2.53\nnameserver broken\nnameserver fe80::1%eth0\nsearch corp.test other\n"))
+	if diff := cmp.Diff([]string{"192.0.2.53", "fe80::1%eth0"}, servers); diff != "" || domain != "corp.test" {
+		t.Errorf("%s %q", diff, domain)
+	}
+	routes := []byte("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n" +
+		"eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\neth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n")
+	if got := defaultInterface(routes); got != "eth0" {
+		t.Errorf("default interface %q", got)
+	}
+	if diff := cmp.Diff(map[string][]string{"eth0": {"192.0.2.1"}}, gateways(routes)); diff != "" {
+		t.Error(diff)
+	}
+	if got := cgroupMount([]byte("tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n")); got != "/sys/fs/cgroup/unified" {
+		t.Errorf("cgroup2 at %q", got)
+	}
+}
+
+func TestHostFacts(t *testing.T) {
+	t.Parallel()
+	f := HostFacts()
+	if f.HostName == "" || f.OSPlatform != "Linux" || f.Kernel == "" || f.BootID == "" || f.Processors < 1 || f.MemoryBytes <= 0 || f.BootTime == 0 {
+		t.Errorf("facts are missing: %+v", f)
+	}
+	for _, ip := range f.IPs {
+		if a, err := netip.ParseAddr(ip); err != nil || a.IsLoopback() {
+			t.Errorf("address %q", ip)
+		}
+	}
+}
+
+func FuzzProcFiles(f *testing.F) {
+	for _, seed := range []string{
+		"root:x:0:0:::", "8:pids:/docker/x\n0::/", "42 (a) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 2 3",
+		"  0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 0 0 12345 1", "ID=debian\nX=\"\\u1\"", "nameserver ::1", "a /b cgroup2",
+		`{"Config":{"Image":"x"}}`, `{"annotations":{}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		parsePasswd(b)
+		parseAdmins(b)
+		parseSockets(b)
+		startTicks(b)
+		osRelease(b)
+		resolvers(b)
+		gateways(b)
+		defaultInterface(b)
+		cgroupMount(b)
+		dockerImage(b)
+		ociImage(b)
+		if p := cgroupPath(b); !strings.HasPrefix(p, "/") {
+			t.Fatalf("control group %q", p)
+		} else if id := containerOf(p); strings.Contains(id, "/") {
+			t.Fatalf("container %q", id)
+		}
+	})
+}
