@@ -51,7 +51,8 @@ const (
 // for its whole time and mu only to switch tables.
 type Store struct {
 	opts    Options
-	columns []schema.Column // physical
+	columns []schema.Column // that events have, physical
+	active  []schema.Column // of the table in memory: those that somebody fills, and those met since
 	reader  *sql.DB
 	conn    mapping.Connection // appends
 
@@ -76,6 +77,7 @@ type Store struct {
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 	full   chan struct{} // asks for a seal
+	sealed *sync.Cond    // on mu: a seal ended
 }
 
 type deletion struct {
@@ -119,6 +121,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.disconnect()
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
+	s.sealed = sync.NewCond(&s.mu)
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.done.Add(2)
@@ -192,7 +195,86 @@ func (s *Store) Ensure(ctx context.Context, columns []schema.Column) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.columns = physical(columns)
+	s.active = nil
+	for _, c := range s.columns {
+		if len(c.Fill) > 0 || c.Name == store.TableColumn || c.Name == store.IndexColumn {
+			s.active = append(s.active, c)
+		}
+	}
+	if err := s.createTable(ctx, template, s.columns); err != nil {
+		return err
+	}
 	return s.switchTable(ctx, "")
+}
+
+// template is an empty table with every column. It gives its columns to the
+// views when neither memory nor files have them.
+const template = "template"
+
+func (s *Store) createTable(ctx context.Context, name string, columns []schema.Column) error {
+	var defs []string
+	for _, c := range columns {
+		defs = append(defs, fmt.Sprintf("%q %s", c.Name, sqlType(c.Type)))
+	}
+	_, err := s.reader.ExecContext(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s (%s)", name, strings.Join(defs, ", ")))
+	return err
+}
+
+// widen adds columns that a batch brings and nobody filled so far to the
+// table in memory. The caller holds mu.
+func (s *Store) widen(ctx context.Context, b *event.Batch) error {
+	var more []schema.Column
+	for _, blk := range b.Blocks {
+		for i := range blk.Columns {
+			name := blk.Columns[i].Name
+			if !s.app.has(name) && !has(more, name) {
+				if c := find(s.columns, name); c != nil {
+					more = append(more, *c)
+				}
+			}
+		}
+	}
+	if len(more) == 0 {
+		return nil
+	}
+	if err := s.app.flush(); err != nil {
+		return err
+	}
+	for _, c := range more {
+		if _, err := s.reader.ExecContext(ctx, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %q %s", s.table, c.Name, sqlType(c.Type))); err != nil {
+			return err
+		}
+	}
+	s.active = append(s.active, more...)
+	if err := s.newAppender(s.table); err != nil {
+		return err
+	}
+	return s.views(ctx)
+}
+
+func find(columns []schema.Column, name string) *schema.Column {
+	for i := range columns {
+		if strings.EqualFold(columns[i].Name, name) {
+			return &columns[i]
+		}
+	}
+	return nil
+}
+
+func has(columns []schema.Column, name string) bool { return find(columns, name) != nil }
+
+func (s *Store) newAppender(table string) error {
+	if s.app != nil {
+		s.unknown += s.app.unknown
+		s.app.close()
+		s.app = nil
+	}
+	app, err := newAppender(s.conn, table, s.active)
+	if err != nil {
+		return err
+	}
+	s.app = app
+	return nil
 }
 
 // switchTable makes a new table for appending. The old one, if it is to be
@@ -200,19 +282,10 @@ func (s *Store) Ensure(ctx context.Context, columns []schema.Column) error {
 func (s *Store) switchTable(ctx context.Context, sealing string) error {
 	s.tables++
 	name := fmt.Sprintf("hot_%d", s.tables)
-	var defs []string
-	for _, c := range s.columns {
-		defs = append(defs, fmt.Sprintf("%q %s", c.Name, sqlType(c.Type)))
-	}
-	if _, err := s.reader.ExecContext(ctx, fmt.Sprintf("CREATE TABLE %s (%s)", name, strings.Join(defs, ", "))); err != nil {
+	if err := s.createTable(ctx, name, s.active); err != nil {
 		return err
 	}
-	if s.app != nil {
-		s.unknown += s.app.unknown
-		s.app.close()
-	}
-	var err error
-	if s.app, err = newAppender(s.conn, name, s.columns); err != nil {
+	if err := s.newAppender(name); err != nil {
 		return err
 	}
 	s.table, s.sealTable, s.hot, s.oldest = name, sealing, 0, time.Time{}
@@ -227,7 +300,7 @@ func (s *Store) views(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	parts := []string{"SELECT * FROM " + s.table}
+	parts := []string{"SELECT * FROM " + template, "SELECT * FROM " + s.table}
 	if s.sealTable != "" {
 		parts = append(parts, "SELECT * FROM "+s.sealTable)
 	}
@@ -258,21 +331,22 @@ func (s *Store) views(ctx context.Context) error {
 	return tx.Commit()
 }
 
-// Append takes deliveries into memory.
-func (s *Store) Append(_ context.Context, deliveries []store.Delivery) error {
+// Append takes deliveries into memory. It waits while the table before is
+// still being written and this one is full, so that memory stays bounded.
+func (s *Store) Append(ctx context.Context, deliveries []store.Delivery) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed != nil {
-		return s.failed
-	}
 	for i := range deliveries {
+		if err := s.room(ctx); err != nil {
+			return err
+		}
 		d := &deliveries[i]
 		if s.pending.Epoch == d.Position.Epoch && d.Position.Sequence <= s.pending.Sequence {
 			s.duplicate++
 			continue
 		}
 		if s.fresh(&d.Envelope) {
-			if err := s.app.add(d); err != nil {
+			if err := errors.Join(s.widen(ctx, d.Batch), s.app.add(d)); err != nil {
 				s.failed = err
 				return err
 			}
@@ -283,10 +357,23 @@ func (s *Store) Append(_ context.Context, deliveries []store.Delivery) error {
 		}
 		s.pending = d.Position
 	}
-	if s.hot >= s.opts.SealRows {
-		s.askSeal()
-	}
 	return nil
+}
+
+// room asks for a seal when the table is full, and waits for one when the
+// table before it is not on disk yet. The caller holds mu.
+func (s *Store) room(ctx context.Context) error {
+	for s.failed == nil && ctx.Err() == nil && s.hot >= s.opts.SealRows {
+		s.askSeal()
+		if s.sealTable == "" {
+			break
+		}
+		s.sealed.Wait()
+	}
+	if s.failed != nil {
+		return s.failed
+	}
+	return ctx.Err()
 }
 
 func (s *Store) askSeal() {

@@ -102,6 +102,11 @@ func newAppender(conn mapping.Connection, table string, columns []schema.Column)
 // place returns the number of a column that is always there.
 func (a *appender) place(name string) int { return a.index[strings.ToLower(name)] }
 
+func (a *appender) has(name string) bool {
+	_, ok := a.index[strings.ToLower(name)]
+	return ok
+}
+
 // begin readies the chunk for its first row: every value null.
 func (a *appender) begin() {
 	mapping.DataChunkReset(a.chunk)

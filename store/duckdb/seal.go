@@ -60,6 +60,7 @@ func (s *Store) report(what string, err error) {
 func (s *Store) Seal(ctx context.Context) error {
 	s.sealing.Lock()
 	defer s.sealing.Unlock()
+	defer s.sealed.Broadcast()
 	s.mu.Lock()
 	if err := s.app.flush(); err != nil {
 		s.mu.Unlock()
