@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/picket-edr/picket/store"
+)
+
+// sentences say what happened, by ActionType. Braces name columns; what has
+// no value is left out with the words around it only where a sentence says so.
+var sentences = map[string]string{
+	"ProcessCreated":             "{InitiatingProcessFileName} started {FileName}",
+	"ProcessExited":              "{FileName} ended",
+	"ProcessFound":               "{FileName} was running when the sensor started",
+	"FileCreated":                "{InitiatingProcessFileName} created {FolderPath}",
+	"FileModified":               "{InitiatingProcessFileName} changed {FolderPath}",
+	"FileRenamed":                "{InitiatingProcessFileName} renamed {PreviousFolderPath} to {FolderPath}",
+	"FileDeleted":                "{InitiatingProcessFileName} deleted {FolderPath}",
+	"ConnectionSuccess":          "{InitiatingProcessFileName} connected to {remote}",
+	"ConnectionFailed":           "{InitiatingProcessFileName} could not connect to {remote}",
+	"InboundConnectionAccepted":  "{InitiatingProcessFileName} accepted a connection from {remote}",
+	"ListeningConnectionCreated": "{InitiatingProcessFileName} listens on {local}",
+	"ConnectionFound":            "{InitiatingProcessFileName} was connected to {remote} when the sensor started",
+	"LogonSuccess":               "{AccountName} logged on",
+	"LogonFailed":                "{AccountName} failed to log on",
+	"Logoff":                     "{AccountName} logged off",
+	"LogonFound":                 "{AccountName} was logged on when the sensor started",
+	"DnsQueryRequest":            "{InitiatingProcessFileName} asked for {DnsQueryName} ({DnsQueryType})",
+	"DnsQueryResponse":           "{InitiatingProcessFileName} was told {DnsQueryName} ({DnsQueryType}): {dns}",
+	"SensorStarted":              "The sensor started",
+	"SensorStopped":              "The sensor stopped",
+	"SensorLoss":                 "The sensor lost events",
+	"SensorGap":                  "Batches of this device never arrived",
+}
+
+// describe turns a row into a sentence, a chain of processes and a user.
+func describe(it store.Item) TimelineEvent {
+	f := it.Fields
+	e := TimelineEvent{
+		Time: it.Time, Table: it.Table, ActionType: f["ActionType"], ReportID: it.ReportID, BootID: it.BootID, Chain: []string{},
+		User: cmp.Or(f["AccountName"], f["InitiatingProcessAccountName"]), AlertIDs: []string{}, Fields: f,
+		ProcessGUID: f["InitiatingProcessUniqueId"],
+	}
+	own := it.Table == "DeviceProcessEvents"
+	if own {
+		e.ProcessGUID = f["ProcessUniqueId"]
+	}
+	for _, name := range []string{f["InitiatingProcessParentFileName"], f["InitiatingProcessFileName"]} {
+		if name != "" {
+			e.Chain = append(e.Chain, name)
+		}
+	}
+	if own && f["FileName"] != "" {
+		e.Chain = append(e.Chain, f["FileName"])
+	}
+	e.Title = sentence(it)
+	return e
+}
+
+func sentence(it store.Item) string {
+	f := it.Fields
+	s, ok := sentences[f["ActionType"]]
+	switch {
+	case it.Table == "DeviceInfo":
+		return "The device described itself"
+	case it.Table == "DeviceNetworkInfo":
+		return fmt.Sprintf("Network adapter %s is %s", cmp.Or(f["NetworkAdapterName"], "without name"), strings.ToLower(cmp.Or(f["NetworkAdapterStatus"], "unknown")))
+	case !ok:
+		return cmp.Or(f["ActionType"], it.Table)
+	}
+	for {
+		from := strings.IndexByte(s, '{')
+		if from < 0 {
+			break
+		}
+		to := strings.IndexByte(s[from:], '}')
+		name := s[from+1 : from+to]
+		s = s[:from] + part(f, name) + s[from+to+1:]
+	}
+	return s + suffix(f)
+}
+
+// part is what stands for a name in braces. Braces in values would end the
+// loop above too early or never, so they are taken out.
+func part(f map[string]string, name string) string {
+	v := ""
+	switch name {
+	case "remote":
+		v = endpoint(cmp.Or(f["RemoteUrl"], f["RemoteIP"]), f["RemotePort"])
+	case "local":
+		v = endpoint(f["LocalIP"], f["LocalPort"])
+	case "dns":
+		v = cmp.Or(strings.Trim(f["DnsAnswers"], "[]"), f["DnsResponseCode"], "no answer")
+	default:
+		v = f[name]
+	}
+	if v == "" {
+		v = "a process"
+		if !strings.HasPrefix(name, "InitiatingProcess") && name != "FileName" {
+			v = "something unknown"
+		}
+	}
+	return strings.NewReplacer("{", "(", "}", ")").Replace(v)
+}
+
+func endpoint(host, port string) string {
+	switch {
+	case host == "" || port == "":
+		return host
+	case strings.Contains(host, ":"):
+		return "[" + host + "]:" + port
+	}
+	return host + ":" + port
+}
+
+// suffix adds what often matters.
+func suffix(f map[string]string) string {
+	switch f["ActionType"] {
+	case "ProcessExited":
+		if c := f["ProcessExitCode"]; c != "" && c != "0" {
+			return " with code " + c
+		}
+		if sig := f["ProcessExitSignal"]; sig != "" {
+			return " by signal " + sig
+		}
+	case "LogonSuccess", "LogonFailed":
+		s := ""
+		if f["RemoteIP"] != "" {
+			s = " from " + f["RemoteIP"]
+		}
+		if f["Protocol"] != "" {
+			s += " by " + f["Protocol"]
+		}
+		return s
+	case "SensorLoss", "SensorGap":
+		if f["AdditionalFields"] != "" {
+			return ": " + f["AdditionalFields"]
+		}
+	}
+	return ""
+}
