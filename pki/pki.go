@@ -174,7 +174,7 @@ func named(leaf *x509.Certificate) (tenant, deviceID string, err error) {
 	if len(leaf.URIs) == 1 {
 		if u := leaf.URIs[0]; u.Scheme == "picket" && u.Host == "device" {
 			parts := strings.Split(strings.TrimPrefix(u.Path, "/"), "/")
-			if len(parts) == 2 && picket.ValidTenantID(parts[0]) == nil && picket.ValidDeviceID(parts[1]) {
+			if len(parts) == 2 && picket.ValidTenantID(parts[0]) == nil && picket.ValidDeviceID(parts[1]) && u.String() == deviceURI(parts[0], parts[1]).String() {
 				return parts[0], parts[1], nil
 			}
 		}
