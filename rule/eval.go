@@ -39,3 +39,20 @@ func (l *Leaf) evalAny(values []Value) bool {
 	}
 	return l.Negate && len(values) > 0
 }
+
+// Sample is an event given as fields and values. It has every field: those
+// without a value are absent from the event, never missing from the log
+// source. Words without a field are searched in all of its values.
+type Sample map[string]string
+
+// Value returns the value of a field.
+func (s Sample) Value(field string) Value { return TextValue(s[field]) }
+
+// Values returns all values.
+func (s Sample) Values() []Value {
+	out := make([]Value, 0, len(s))
+	for _, v := range s {
+		out = append(out, TextValue(v))
+	}
+	return out
+}
