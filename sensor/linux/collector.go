@@ -54,6 +54,7 @@ type Collector struct {
 
 	booted     event.Time // worked out once: it drifts with the clock
 	held       map[heldKey]*fileRecord
+	patient    []queued          // rows of the snapshot that wait for their hash
 	snapshotAt uint64            // boot clock
 	told       map[string]uint64 // losses that a row has told
 	counters   struct {
@@ -124,8 +125,8 @@ func (c *Collector) openKernel() error {
 func (c *Collector) Run(ctx context.Context) error {
 	workers, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var background errgroup.Group
-	for range 2 {
-		background.Go(func() error { return c.hash.run(workers) })
+	for _, spare := range []bool{true, false} {
+		background.Go(func() error { return c.hash.run(workers, spare) })
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.logons.run(gctx) })
@@ -237,6 +238,7 @@ func (c *Collector) finish() error {
 		}
 	}
 	c.runInbox()
+	c.releasePatient(true)
 	c.releaseHeld(c.clock.now(), true)
 	c.sweepOpenFiles(true)
 	c.countLosses()
@@ -331,6 +333,7 @@ func (b *beat) at(now time.Time) {
 		b.c.users.refresh()
 		b.c.cache.expire(b.c.clock.now())
 		b.c.releaseHeld(b.c.clock.now(), false)
+		b.c.releasePatient(false)
 	}
 	if now.Sub(b.losses) >= tellLosses {
 		b.losses = now

@@ -71,8 +71,11 @@ func (c *Collector) fileRow(r *fileRecord, p *process) {
 	var own *image
 	wait := false
 	if r.Image.Size > 0 && r.Image.Nlink > 0 && r.Image.Sup != procMagic && r.Image.Ino != 0 {
-		runnable := r.Image.Mode&0o111 != 0
-		own = c.hash.get(r.Image, r.Path, 0, !runnable)
+		why := written
+		if r.Image.Mode&0o111 != 0 {
+			why = runnable
+		}
+		own = c.hash.get(r.Image, r.Path, 0, why)
 		wait = c.hash.backlog() <= hashBacklog
 	}
 	c.out.push(row, own, actorImage(p), wait)

@@ -74,7 +74,8 @@ func (i *image) digests() (sha1, sha256, md5 string) {
 // memory are bounded; what it does not hash is counted.
 type hasher struct {
 	limit  int64
-	queue  chan *image
+	urgent chan *image // of processes that just started: rows wait for these
+	queue  chan *image // all others
 	lost   *tally
 	notify func() // called after each image that is settled
 
@@ -87,13 +88,23 @@ func newHasher(limit int64, lost *tally, notify func()) *hasher {
 	if limit <= 0 {
 		limit = hashMaxBytes
 	}
-	return &hasher{limit: limit, queue: make(chan *image, hashQueue), lost: lost, notify: notify,
+	return &hasher{limit: limit, urgent: make(chan *image, hashQueue), queue: make(chan *image, hashQueue), lost: lost, notify: notify,
 		known: map[imageKey]*image{}, order: list.New()}
 }
 
+// Ways of asking for a hash.
+type haste int
+
+const (
+	started  haste = iota // a process started: at once
+	running               // a process was found
+	written               // a file was written: only if it looks like a program
+	runnable              // a file was written that may be run
+)
+
 // get returns the image with a key and sees to it that it is hashed. It never
 // waits; nil means that there is nothing to hash.
-func (h *hasher) get(part imagePart, path string, pid uint32, sniff bool) *image {
+func (h *hasher) get(part imagePart, path string, pid uint32, why haste) *image {
 	if part.Ino == 0 || part.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil
 	}
@@ -104,7 +115,7 @@ func (h *hasher) get(part imagePart, path string, pid uint32, sniff bool) *image
 		h.order.MoveToFront(known.element)
 		return known
 	}
-	i := &image{key: key, path: path, pid: pid, sniff: sniff}
+	i := &image{key: key, path: path, pid: pid, sniff: why == written}
 	limit := h.limit
 	if pid == 0 {
 		limit = min(limit, hashFileBytes)
@@ -114,8 +125,12 @@ func (h *hasher) get(part imagePart, path string, pid uint32, sniff bool) *image
 		i.state.Store(hashFailed)
 		return i
 	}
+	queue := h.queue
+	if why == started {
+		queue = h.urgent
+	}
 	select {
-	case h.queue <- i:
+	case queue <- i:
 	default:
 		h.lost.add("hash.queue_full", 1)
 		i.state.Store(hashFailed)
@@ -133,14 +148,27 @@ func (h *hasher) get(part imagePart, path string, pid uint32, sniff bool) *image
 // backlog returns how many images wait.
 func (h *hasher) backlog() int { return len(h.queue) }
 
-// run hashes until ctx ends.
-func (h *hasher) run(ctx context.Context) error {
+// run hashes until ctx ends. One that is spare takes only urgent images, so
+// that a large file never stands before them.
+func (h *hasher) run(ctx context.Context, spare bool) error {
 	buf := make([]byte, 256<<10)
+	others := h.queue
+	if spare {
+		others = nil
+	}
 	for {
+		select {
+		case i := <-h.urgent:
+			h.settle(i, h.read(i, buf))
+			continue
+		default:
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case i := <-h.queue:
+		case i := <-h.urgent:
+			h.settle(i, h.read(i, buf))
+		case i := <-others:
 			h.settle(i, h.read(i, buf))
 		}
 	}

@@ -36,7 +36,7 @@ func runHasher(t *testing.T, limit int64) (*hasher, *tally, func(*image)) {
 	h := newHasher(limit, lost, func() { settled <- struct{}{} })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- h.run(ctx) }()
+	go func() { done <- h.run(ctx, false) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -64,20 +64,20 @@ func TestHashesOnce(t *testing.T) {
 	h, _, wait := runHasher(t, 0)
 	text := "#!/bin/sh\n" + strings.Repeat("x", 300<<10)
 	name := write(t, "script", text)
-	i := h.get(partOf(t, name), name, 0, true)
+	i := h.get(partOf(t, name), name, 0, written)
 	wait(i)
 	a, b, c := sha1.Sum([]byte(text)), sha256.Sum256([]byte(text)), md5.Sum([]byte(text))
 	s1, s256, m5 := i.digests()
 	if s1 != hex.EncodeToString(a[:]) || s256 != hex.EncodeToString(b[:]) || m5 != hex.EncodeToString(c[:]) {
 		t.Errorf("digests %s %s %s", s1, s256, m5)
 	}
-	if again := h.get(partOf(t, name), name, 0, true); again != i {
+	if again := h.get(partOf(t, name), name, 0, written); again != i {
 		t.Error("the same content was taken for another")
 	}
 	if err := os.WriteFile(name, []byte(text+"y"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	changed := h.get(partOf(t, name), name, 0, true)
+	changed := h.get(partOf(t, name), name, 0, written)
 	wait(changed)
 	if _, s, _ := changed.digests(); changed == i || s == "" || s == s256 {
 		t.Errorf("changed content has digest %q", s)
@@ -87,7 +87,7 @@ func TestHashesOnce(t *testing.T) {
 func TestHashRunningImage(t *testing.T) {
 	t.Parallel()
 	h, _, wait := runHasher(t, 0)
-	i := h.get(partOf(t, "/proc/self/exe"), "/nowhere", uint32(os.Getpid()), false)
+	i := h.get(partOf(t, "/proc/self/exe"), "/nowhere", uint32(os.Getpid()), started)
 	wait(i)
 	raw, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
@@ -103,11 +103,11 @@ func TestHashRefuses(t *testing.T) {
 	t.Parallel()
 	h, lost, wait := runHasher(t, 1000)
 	big := write(t, "big", "#!"+strings.Repeat("x", 1000))
-	if i := h.get(partOf(t, big), big, 0, true); !i.settled() {
+	if i := h.get(partOf(t, big), big, 0, written); !i.settled() {
 		t.Error("a file over the limit was queued")
 	}
 	text := write(t, "text", "just text")
-	i := h.get(partOf(t, text), text, 0, true)
+	i := h.get(partOf(t, text), text, 0, written)
 	wait(i)
 	if _, s, _ := i.digests(); s != "" {
 		t.Error("text was hashed")
@@ -115,17 +115,17 @@ func TestHashRefuses(t *testing.T) {
 	// Another file under the name: its hash must not be taken for the first's.
 	part := partOf(t, text)
 	part.Ino++
-	other := h.get(part, text, 0, false)
+	other := h.get(part, text, 0, runnable)
 	wait(other)
 	if _, s, _ := other.digests(); s != "" {
 		t.Error("another file was hashed")
 	}
-	if again := h.get(part, text, 0, false); again == other {
+	if again := h.get(part, text, 0, runnable); again == other {
 		t.Error("a failure was remembered")
 	} else {
 		wait(again)
 	}
-	if i := h.get(imagePart{Ino: 1, Size: 1, Mode: unix.S_IFDIR}, "/", 0, false); i != nil {
+	if i := h.get(imagePart{Ino: 1, Size: 1, Mode: unix.S_IFDIR}, "/", 0, running); i != nil {
 		t.Error("a folder was queued")
 	}
 	if n := lost.copy(); n["hash.too_large"] != 1 || n["hash.unreadable"] != 2 {
@@ -138,7 +138,7 @@ func TestHashQueueAndMemoryAreBounded(t *testing.T) {
 	lost := newTally()
 	h := newHasher(0, lost, func() {}) // nobody takes from the queue
 	for n := range hashQueue + 5 {
-		h.get(imagePart{Ino: uint64(n + 1), Size: 1, Mode: unix.S_IFREG}, "/x", 0, false)
+		h.get(imagePart{Ino: uint64(n + 1), Size: 1, Mode: unix.S_IFREG}, "/x", 0, running)
 	}
 	if n := lost.copy()["hash.queue_full"]; n != 5 {
 		t.Errorf("counted %d", n)
@@ -147,7 +147,7 @@ func TestHashQueueAndMemoryAreBounded(t *testing.T) {
 		for len(h.queue) > 0 {
 			<-h.queue
 		}
-		h.get(imagePart{Ino: uint64(n + 1), Size: 2, Mode: unix.S_IFREG}, "/x", 0, false)
+		h.get(imagePart{Ino: uint64(n + 1), Size: 2, Mode: unix.S_IFREG}, "/x", 0, running)
 	}
 	if len(h.known) != hashCache || h.order.Len() != hashCache {
 		t.Errorf("%d images are remembered", len(h.known))

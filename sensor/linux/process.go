@@ -52,14 +52,14 @@ func (c *Collector) actor(h *header) *process {
 
 // lookUp completes a process from /proc, if it still is the same one.
 func (c *Collector) lookUp(p *process) {
-	if running(p.key) {
+	if runs(p.key) {
 		c.readProc(p, fmt.Sprintf("/proc/%d", p.key.pid))
 	}
 }
 
-// running reports whether a process still runs under its id. The id may have
+// runs reports whether a process still runs under its id. The id may have
 // gone to another since.
-func running(key procKey) bool {
+func runs(key procKey) bool {
 	start, ok := startTicks(readSome(fmt.Sprintf("/proc/%d/stat", key.pid), 4096))
 	return ok && sameStart(start, key.start)
 }
@@ -67,7 +67,7 @@ func running(key procKey) bool {
 // ask reads a file of a running process; empty when it ended meanwhile.
 func ask(key procKey, file string, limit int64) []byte {
 	b := readSome(fmt.Sprintf("/proc/%d/%s", key.pid, file), limit)
-	if len(b) == 0 || !running(key) {
+	if len(b) == 0 || !runs(key) {
 		return nil
 	}
 	return b
@@ -176,7 +176,7 @@ func (c *Collector) applyExec(p *process, r *execRecord, extra map[string]any) {
 	p.calledBy, p.called, p.told = r.UID, true, false
 	p.cgroup = r.Cgroup
 	c.home(p)
-	p.img = c.hash.get(r.Image, p.path, r.PID, false)
+	p.img = c.hash.get(r.Image, p.path, r.PID, started)
 }
 
 // onExit tells that a process ended, if one had been told to have started.

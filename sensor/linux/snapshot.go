@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -19,7 +20,8 @@ import (
 const (
 	taskRecordSize = headerSize + 48 + 48
 	maxSnapshot    = 64 << 20 // bytes of task records
-	clockTicks     = 100      // USER_HZ, the same everywhere since /proc promises it
+	foundWait      = 10 * time.Second
+	clockTicks     = 100 // USER_HZ, the same everywhere since /proc promises it
 )
 
 // snapshot tells what runs already. Hooks are attached before it is taken, so
@@ -54,9 +56,29 @@ func (c *Collector) snapshot() {
 		if p.parent != nil {
 			parentImage = p.parent.img
 		}
-		c.out.push(row, p.img, parentImage, true)
+		c.patient = append(c.patient, queued{row: row, own: p.img, actor: parentImage, deadline: time.Now().Add(foundWait)})
 	}
+	c.releasePatient(false)
 	c.snapshotSockets(found)
+}
+
+// releasePatient passes on rows of the snapshot whose image is hashed. There
+// are many at once and nothing follows from them: what happens now goes first.
+func (c *Collector) releasePatient(all bool) {
+	now, left := time.Now(), c.patient[:0]
+	for _, q := range c.patient {
+		late := !q.own.settled()
+		if late && !all && now.Before(q.deadline) {
+			left = append(left, q)
+			continue
+		}
+		if late {
+			c.lost.add("hash.late", 1)
+		}
+		c.out.push(q.row, q.own, q.actor, false)
+	}
+	clear(c.patient[len(left):])
+	c.patient = left
 }
 
 // find enters one running process.
@@ -83,7 +105,7 @@ func (c *Collector) find(r *taskRecord) *process {
 	if r.Image.Ino != 0 {
 		p.fileless = r.Image.Nlink == 0
 	}
-	p.img = c.hash.get(r.Image, p.path, r.PID, false)
+	p.img = c.hash.get(r.Image, p.path, r.PID, running)
 	return p
 }
 
