@@ -109,9 +109,10 @@ func New(o Options) *Gateway {
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	limit := connect.WithReadMaxBytes(o.Limits.Batch.Compressed + 64<<10)
 	mux := http.NewServeMux()
-	mux.Handle(wirepbconnect.NewEnrolmentHandler(g, connect.WithReadMaxBytes(256<<10)))
+	path, enrolment := wirepbconnect.NewEnrolmentHandler(g, connect.WithReadMaxBytes(maxUnary))
+	mux.Handle(path, bounded(enrolment))
 	path, sensors := wirepbconnect.NewSensorHandler(g, limit)
-	mux.Handle(path, g.authenticated(sensors))
+	mux.Handle(path, g.authenticated(bounded(sensors)))
 	g.server = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -169,6 +170,20 @@ func (g *Gateway) PolicyChanged(tenant string) { g.sessions.refresh(tenant) }
 // Connected returns how many devices have a live stream.
 func (g *Gateway) Connected() int { return g.sessions.count() }
 
+// maxUnary bounds a call that is not a stream.
+const maxUnary = 256 << 10
+
+// bounded cuts the bodies of single calls off; the protocol's own bound reads
+// what is too long to its end. Streams live long and are bounded by message.
+func bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != wirepbconnect.SensorConnectProcedure {
+			r.Body = http.MaxBytesReader(w, r.Body, maxUnary)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 type identityKey struct{}
 
 // authenticated lets only requests with a good device certificate through.
@@ -194,6 +209,10 @@ func (g *Gateway) authenticated(next http.Handler) http.Handler {
 // code translates an error's kind for the wire. Details of internal errors
 // stay here.
 func (g *Gateway) code(err error) error {
+	var wireError *connect.Error
+	if errors.As(err, &wireError) {
+		return err // by the protocol itself: a message too large, a peer gone
+	}
 	codes := map[error]connect.Code{
 		picket.NotFound: connect.CodeNotFound, picket.Invalid: connect.CodeInvalidArgument, picket.Denied: connect.CodePermissionDenied,
 		picket.Conflict: connect.CodeAborted, picket.TooLarge: connect.CodeResourceExhausted, picket.Unavailable: connect.CodeUnavailable,
