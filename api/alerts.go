@@ -65,7 +65,8 @@ func alertOf(a state.Alert) Alert {
 	}
 }
 
-type alertsInput struct {
+// AlertFilter chooses alerts.
+type AlertFilter struct {
 	Status   []string `query:"status" doc:"New, InProgress, Resolved."`
 	Severity []string `query:"severity"`
 	Category []string `query:"category"`
@@ -125,7 +126,7 @@ func (s *server) alertRoutes(api huma.API) {
 	huma.Register(api, op(http.MethodGet, "/devices/{id}/alerts", "list-device-alerts", "Alerts of a device", auth.ViewData), s.deviceAlerts)
 }
 
-func (in *alertsInput) query(ctx context.Context, s *server) state.AlertQuery {
+func (in *AlertFilter) query(ctx context.Context, s *server) state.AlertQuery {
 	q := state.AlertQuery{Text: in.Q, Category: in.Category, Source: in.Source, DeviceID: in.Device, User: in.User, ActiveSince: s.since(in.Period), Sort: in.Sort, Cursor: in.Cursor, Limit: in.Limit}
 	for _, x := range in.Status {
 		q.Status = append(q.Status, picket.AlertStatus(x))
@@ -158,13 +159,13 @@ func (s *server) alertPage(ctx context.Context, q state.AlertQuery) (*body[Page[
 	return out, nil
 }
 
-func (s *server) listAlerts(ctx context.Context, in *alertsInput) (*body[Page[Alert]], error) {
+func (s *server) listAlerts(ctx context.Context, in *AlertFilter) (*body[Page[Alert]], error) {
 	return s.alertPage(ctx, in.query(ctx, s))
 }
 
 func (s *server) deviceAlerts(ctx context.Context, in *struct {
-	idInput
-	alertsInput
+	ByID
+	AlertFilter
 }) (*body[Page[Alert]], error) {
 	if _, err := s.findDevice(ctx, in.ID); err != nil {
 		return nil, s.fail(ctx, err)
@@ -174,7 +175,7 @@ func (s *server) deviceAlerts(ctx context.Context, in *struct {
 	return s.alertPage(ctx, q)
 }
 
-func (s *server) getAlert(ctx context.Context, in *idInput) (*body[Alert], error) {
+func (s *server) getAlert(ctx context.Context, in *ByID) (*body[Alert], error) {
 	a, err := s.Alerts.Alert(ctx, who(ctx).Tenant, in.ID)
 	if err != nil {
 		return nil, s.fail(ctx, err)
@@ -183,7 +184,7 @@ func (s *server) getAlert(ctx context.Context, in *idInput) (*body[Alert], error
 }
 
 func (s *server) updateAlert(ctx context.Context, in *struct {
-	idInput
+	ByID
 	Body AlertChange
 }) (*body[Alert], error) {
 	p := who(ctx)

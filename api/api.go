@@ -233,7 +233,7 @@ func (s *server) audit(ctx context.Context, action, target, outcome string, deta
 	if p.Tenant == "" {
 		return
 	}
-	e := picket.AuditEntry{Actor: p.User, Action: action, Target: target, Outcome: outcome, Address: p.Address, Detail: detail}
+	e := picket.AuditEntry{Time: s.Now(), Actor: p.User, Action: action, Target: target, Outcome: outcome, Address: p.Address, Detail: detail}
 	if _, err := s.Audit.AppendAudit(ctx, p.Tenant, e); err != nil {
 		s.Log.Error("audit entry is not written", "action", action, "target", target, "error", err)
 	}

@@ -164,7 +164,8 @@ type Page[T any] struct {
 
 type body[T any] struct{ Body T }
 
-type idInput struct {
+// ByID names one resource.
+type ByID struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
@@ -204,7 +205,7 @@ func (s *server) findDevice(ctx context.Context, id string) (state.Device, error
 	return s.Devices.Device(ctx, who(ctx).Tenant, id, s.Now(), picket.HealthThresholds{})
 }
 
-func (s *server) getDevice(ctx context.Context, in *idInput) (*body[Device], error) {
+func (s *server) getDevice(ctx context.Context, in *ByID) (*body[Device], error) {
 	d, err := s.findDevice(ctx, in.ID)
 	if err != nil {
 		return nil, s.fail(ctx, err)
@@ -213,7 +214,7 @@ func (s *server) getDevice(ctx context.Context, in *idInput) (*body[Device], err
 }
 
 type updateDeviceInput struct {
-	idInput
+	ByID
 	Body struct {
 		Tags  *[]string `json:"tags,omitempty" maxItems:"50"`
 		Group *string   `json:"group,omitempty" maxLength:"128"`
@@ -237,10 +238,10 @@ func (s *server) updateDevice(ctx context.Context, in *updateDeviceInput) (*body
 		}
 	}
 	s.Hub.Send(tenant, Change{Event: "device", ID: in.ID})
-	return s.getDevice(ctx, &in.idInput)
+	return s.getDevice(ctx, &in.ByID)
 }
 
-func (s *server) deviceUsers(ctx context.Context, in *idInput) (*body[[]User], error) {
+func (s *server) deviceUsers(ctx context.Context, in *ByID) (*body[[]User], error) {
 	if _, err := s.findDevice(ctx, in.ID); err != nil {
 		return nil, s.fail(ctx, err)
 	}
@@ -260,7 +261,7 @@ func (s *server) deviceUsers(ctx context.Context, in *idInput) (*body[[]User], e
 }
 
 type revokeInput struct {
-	idInput
+	ByID
 	Body struct {
 		Reason string `json:"reason" maxLength:"500"`
 	}

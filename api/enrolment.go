@@ -94,7 +94,7 @@ func (s *server) installCommand(token string) string {
 	return fmt.Sprintf("curl -fsSL -o /tmp/picket-sensor \"%s%s/downloads/sensor?arch=$(dpkg --print-architecture)\" && chmod +x /tmp/picket-sensor && /tmp/picket-sensor install --server %s --token %s", s.PortalURL, base, s.Gateway, token)
 }
 
-func (s *server) revokeToken(ctx context.Context, in *idInput) (*struct{}, error) {
+func (s *server) revokeToken(ctx context.Context, in *ByID) (*struct{}, error) {
 	err := s.Tokens.RevokeEnrolmentToken(ctx, who(ctx).Tenant, in.ID, s.Now())
 	s.changed(ctx, "enrolment-token.revoke", in.ID, err, nil)
 	return nil, s.fail(ctx, err)

@@ -36,15 +36,15 @@ type BearerToken struct {
 }
 
 type signInInput struct {
-	origin
+	Caller
 	Body Credentials
 }
 
-// origin is where a request comes from; its Resolve runs before the handler.
-type origin struct{ from auth.Origin }
+// Caller is where a request comes from; its Resolve runs before the handler.
+type Caller struct{ from auth.Origin }
 
 // Resolve implements huma.Resolver.
-func (o *origin) Resolve(ctx huma.Context) []error {
+func (o *Caller) Resolve(ctx huma.Context) []error {
 	r := &http.Request{RemoteAddr: ctx.RemoteAddr(), Header: http.Header{"User-Agent": {ctx.Header("User-Agent")}}}
 	o.from = auth.OriginOf(r)
 	return nil

@@ -59,7 +59,7 @@ type Timeline struct {
 }
 
 type timelineInput struct {
-	idInput
+	ByID
 	From   time.Time `query:"from"`
 	To     time.Time `query:"to"`
 	Cursor string    `query:"cursor" maxLength:"128"`

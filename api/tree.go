@@ -55,7 +55,7 @@ type NodeEvent struct {
 }
 
 type treeInput struct {
-	idInput
+	ByID
 	GUID string `path:"guid" maxLength:"64"`
 }
 
@@ -72,7 +72,7 @@ func (s *server) processTree(ctx context.Context, in *treeInput) (*body[ProcessT
 	return &body[ProcessTree]{t}, s.fail(ctx, err)
 }
 
-func (s *server) alertTree(ctx context.Context, in *idInput) (*body[ProcessTree], error) {
+func (s *server) alertTree(ctx context.Context, in *ByID) (*body[ProcessTree], error) {
 	a, err := s.Alerts.Alert(ctx, who(ctx).Tenant, in.ID)
 	if err != nil {
 		return nil, s.fail(ctx, err)
