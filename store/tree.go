@@ -70,7 +70,7 @@ func ProcessTree(ctx context.Context, ev Events, q TreeQuery) (*Tree, error) {
 		return nil, err
 	}
 	if b.nodes[q.Focus] == nil {
-		if err := b.fromChildren(q.Focus); err != nil {
+		if focus, err = b.fromChildren(q.Focus); err != nil {
 			return nil, err
 		}
 	}
@@ -82,6 +82,9 @@ func ProcessTree(ctx context.Context, ev Events, q TreeQuery) (*Tree, error) {
 		return nil, err
 	}
 	if err := b.descendants(); err != nil {
+		return nil, err
+	}
+	if err := b.ends(); err != nil {
 		return nil, err
 	}
 	if err := b.events(); err != nil {
@@ -139,7 +142,7 @@ func (b *treeBuilder) learn(it Item) {
 		n = &Node{GUID: guid}
 		b.nodes[guid] = n
 	}
-	n.Partial = false
+	n.Partial = n.Partial && f["ActionType"] == "ProcessExited"
 	if f["ActionType"] == "ProcessExited" {
 		n.End, n.ExitCode = it.Time, f["ProcessExitCode"]
 	}
@@ -167,15 +170,15 @@ func (b *treeBuilder) learn(it Item) {
 
 // fromChildren makes a node of a process whose own start was not seen out of
 // what a row of another says about its parent or actor.
-func (b *treeBuilder) fromChildren(guid string) error {
+func (b *treeBuilder) fromChildren(guid string) ([]Item, error) {
 	rows, err := b.ev.Query(b.ctx, `SELECT * FROM events WHERE "DeviceId" = ? AND "InitiatingProcessUniqueId" = ? ORDER BY "Timestamp" LIMIT 1`, b.q.DeviceID, guid)
 	if err != nil {
-		return fmt.Errorf("process tree: %w", err)
+		return nil, fmt.Errorf("process tree: %w", err)
 	}
 	defer rows.Close()
 	items, err := scan(rows)
 	if err != nil || len(items) == 0 {
-		return err
+		return nil, err
 	}
 	f := items[0].Fields
 	n := &Node{
@@ -188,7 +191,7 @@ func (b *treeBuilder) fromChildren(guid string) error {
 		n.Start = t
 	}
 	b.nodes[guid] = n
-	return nil
+	return items, nil
 }
 
 func (b *treeBuilder) ancestors() error {
@@ -202,7 +205,7 @@ func (b *treeBuilder) ancestors() error {
 			return err
 		}
 		if b.nodes[guid] == nil {
-			if err := b.fromChildren(guid); err != nil {
+			if _, err := b.fromChildren(guid); err != nil {
 				return err
 			}
 		}
@@ -240,6 +243,18 @@ func (b *treeBuilder) descendants() error {
 		sort.Strings(level)
 	}
 	return nil
+}
+
+// ends reads how the processes ended.
+func (b *treeBuilder) ends() error {
+	var guids []string
+	for g := range b.nodes {
+		guids = append(guids, g)
+	}
+	sort.Strings(guids)
+	marks, args := list(guids)
+	_, err := b.load(`"ActionType" = 'ProcessExited' AND "ProcessUniqueId" IN (`+marks+`)`, args)
+	return err
 }
 
 // list makes the placeholders of an IN list.
