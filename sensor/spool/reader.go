@@ -156,6 +156,20 @@ func (s *Spool) Rewind() Position {
 	return pos
 }
 
+// Pending reports whether there are batches that are not acknowledged.
+func (s *Spool) Pending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, list := range s.segs {
+		for _, g := range list {
+			if g.count > 0 && g.last > s.acked[g.boot] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // sweep removes segments in which nothing is left but what was rejected or
 // cannot be read: no acknowledgement will ever cover those.
 func (s *Spool) sweep() {

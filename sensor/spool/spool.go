@@ -41,7 +41,6 @@ type Options struct {
 	Now       func() event.Time // clock for Batch.Created; nil: the wall clock
 	Log       *slog.Logger      // nil: discard
 	Salt      func() uint64     // nil: random
-	_         struct{}
 }
 
 // Spool is a bounded log of batches. Its methods may be called concurrently,
@@ -90,7 +89,7 @@ type Recovery struct {
 	Batches    int    // damaged places
 }
 
-var bootID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.-]{0,63}$`)
+var bootID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 
 // Open opens the spool in a folder and makes it when it is not there. Batches
 // of earlier boots stay and are sent first. Only one Spool may be open on a

@@ -89,10 +89,10 @@ func (s *Spool) save() {
 
 // span is where losses of one kind happened, as far as this run knows.
 type span struct {
-	Kind  string `json:"kind"`
-	Boot  string `json:"bootId"`
-	First uint64 `json:"firstSequence"`
-	Last  uint64 `json:"lastSequence"`
+	Kind  string `json:"Class"`
+	Boot  string `json:"BootId"`
+	First uint64 `json:"FirstSequence"`
+	Last  uint64 `json:"LastSequence"`
 }
 
 // lose counts rows that will never arrive. Numbers 0 are unknown.
@@ -112,8 +112,8 @@ func (s *Spool) lose(kind int, rows, batches uint64, boot string, first, last ui
 
 // account is the detail of a SensorLoss row of the spool.
 type account struct {
-	Lost  map[string]uint64 `json:"lost"`
-	Spans []span            `json:"spans,omitempty"` // numbers that are missing for it, where known
+	Lost  map[string]uint64 `json:"Lost"`
+	Spans []span            `json:"Spans,omitempty"` // numbers that are missing for it, where known
 }
 
 // untold reports whether there are losses that the server does not know of.

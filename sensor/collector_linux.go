@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sensor
+
+import (
+	"context"
+	"os"
+
+	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/sensor/linux"
+	"github.com/picket-edr/picket/wire/wirepb"
+)
+
+// openCollector opens the collector of this platform. The sensor's own doings
+// are left out: its spool would feed itself.
+func openCollector(ctx context.Context, o CollectorOptions) (Collector, error) {
+	c, err := linux.Open(ctx, linux.Options{
+		DeviceID: o.DeviceID, BootID: o.BootID, Log: o.Log, Sink: o.Sink, NextReportID: o.NextReportID, ExcludePIDs: []int{os.Getpid()},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// HostFacts describes this host.
+func HostFacts() *wirepb.Facts {
+	f := linux.HostFacts()
+	return &wirepb.Facts{
+		HostName: f.HostName, OsPlatform: f.OSPlatform, OsDistribution: f.Distribution, OsVersion: f.OSVersion,
+		Architecture: f.Architecture, KernelVersion: f.Kernel, SensorVersion: picket.Version, MachineId: f.MachineID,
+		BootId: f.BootID, IpAddresses: f.IPs, HardwareUuid: f.HardwareUUID,
+	}
+}

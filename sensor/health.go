@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sensor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/wire/wirepb"
+)
+
+// usage measures the processor time that the sensor takes.
+type usage struct {
+	mu      sync.Mutex
+	at      time.Time
+	cpu     time.Duration
+	percent float64
+}
+
+// usageSpan is the shortest time over which a share is measured.
+const usageSpan = time.Second
+
+func newUsage() *usage {
+	cpu, _ := processUsage()
+	return &usage{at: time.Now(), cpu: cpu}
+}
+
+// now returns the share of one processor in percent, and the memory.
+func (u *usage) now() (percent float64, rss uint64) {
+	cpu, rss := processUsage()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if span := time.Since(u.at); span >= usageSpan {
+		u.percent = 100 * float64(cpu-u.cpu) / float64(span)
+		u.at, u.cpu = time.Now(), cpu
+	}
+	return u.percent, rss
+}
+
+// lost returns the events lost since the start, by class.
+func (a *agent) lost() map[string]uint64 {
+	a.mu.Lock()
+	lost := maps.Clone(a.lostOnce)
+	c := a.collector
+	a.mu.Unlock()
+	if c != nil {
+		_, now := c.Counters()
+		for class, n := range now {
+			lost[class] += n
+		}
+	}
+	for class, n := range a.spool.Stats().Lost {
+		lost[class] += n
+	}
+	return lost
+}
+
+// collecting returns how events are collected.
+func (a *agent) collecting() (rung string, hooks []picket.Hook) {
+	a.mu.Lock()
+	c, hooks := a.collector, a.hooks
+	a.mu.Unlock()
+	if c == nil {
+		return "off", hooks
+	}
+	return c.Rung(), c.Hooks()
+}
+
+// report makes the health message for the server.
+func (a *agent) report() *wirepb.Health {
+	rung, hooks := a.collecting()
+	percent, rss := a.usage.now()
+	st := a.spool.Stats()
+	h := &wirepb.Health{
+		TimeUs: time.Now().UnixMicro(), Rung: rung, Events: a.intake.counts(), Lost: a.lost(), SpoolBytes: uint64(st.Bytes),
+		SpoolLimitBytes: uint64(st.Limit), CpuPercent: percent, RssBytes: rss, Notes: a.notes.take(), IpAddresses: a.o.Facts().IpAddresses,
+	}
+	for _, k := range hooks {
+		h.Hooks = append(h.Hooks, &wirepb.Hook{Kind: k.Kind, Rung: k.Rung, Attached: k.Attached, BlindSpot: k.BlindSpot, Error: k.Error})
+	}
+	return h
+}
+
+// status makes the answer for local commands.
+func (a *agent) status() Status {
+	id, creds := a.vault.get()
+	rung, hooks := a.collecting()
+	percent, rss := a.usage.now()
+	st := a.spool.Stats()
+	link := a.uplink.link()
+	a.mu.Lock()
+	policy := a.policy
+	a.mu.Unlock()
+	if hooks == nil {
+		hooks = []picket.Hook{}
+	}
+	return Status{
+		Version: picket.Version, PID: os.Getpid(), DeviceID: id.DeviceID, Tenant: id.Tenant, Group: link.group, Server: a.uplink.server,
+		Way: link.way.String(), Connected: link.connected, Since: link.since, LastError: link.lastError, LastAck: link.lastAck, Throttled: link.throttled,
+		Certificate: creds.cert.Leaf.NotAfter, BootID: a.facts.BootId, Rung: rung, Hooks: hooks, Events: a.intake.counts(), Lost: a.lost(),
+		Filtered: a.intake.filtered.Load(), SpoolBytes: st.Bytes, SpoolLimit: st.Limit, SpoolError: st.LastError, Policy: policy,
+		CPUPercent: percent, RSSBytes: rss, UptimeSeconds: int64(time.Since(a.since).Seconds()),
+	}
+}
+
+// watcher turns figures into notes when they cross a line.
+type watcher struct {
+	a        *agent
+	lost     map[string]uint64
+	losing   time.Time // last time that events were lost; zero: not now
+	full     bool
+	near     bool
+	damaged  uint64
+	lookedAt time.Time // at the certificate
+}
+
+// Lines that the fill of the spool must cross to be told, and to be told again.
+const (
+	nearFull    = 0.8
+	nearFullEnd = 0.6
+	calmAfter   = time.Minute
+	stuckAfter  = time.Minute
+)
+
+// watch looks from time to time until ctx ends.
+func (a *agent) watch(ctx context.Context) {
+	w := &watcher{a: a, lost: a.lost(), damaged: a.spool.Stats().Lost["spool.damaged"]}
+	tick := time.NewTicker(a.o.Timing.Watch)
+	defer tick.Stop()
+	for {
+		w.look(ctx, time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *watcher) look(ctx context.Context, now time.Time) {
+	w.losses(now)
+	w.spool()
+	if now.Sub(w.lookedAt) >= w.a.o.Timing.Renew {
+		w.lookedAt = now
+		w.a.renewWhenDue(ctx)
+	}
+	last := time.Unix(0, w.a.lastFlush.Load())
+	if w.a.intake.empty() || now.Sub(last) < stuckAfter {
+		w.a.systemd("WATCHDOG=1")
+	}
+}
+
+func (w *watcher) losses(now time.Time) {
+	lost := w.a.lost()
+	var more uint64
+	for class, n := range lost {
+		if n > w.lost[class] {
+			more += n - w.lost[class]
+		}
+	}
+	w.lost = lost
+	switch {
+	case more > 0 && w.losing.IsZero():
+		w.a.notes.add(noteOverload, fmt.Sprintf("events are being lost, %d so far", more), "lost", lost)
+		w.losing = now
+	case more > 0:
+		w.losing = now
+	case !w.losing.IsZero() && now.Sub(w.losing) >= calmAfter:
+		w.a.notes.add(noteOverloadOver, "no events have been lost for a minute", "lost", lost)
+		w.losing = time.Time{}
+	}
+}
+
+func (w *watcher) spool() {
+	st := w.a.spool.Stats()
+	if st.Full != w.full {
+		w.full = st.Full
+		if st.Full {
+			w.a.notes.add(noteSpoolFull, "the spool cannot take events: "+st.LastError)
+		} else {
+			w.a.notes.add(noteSpoolOK, "the spool takes events again")
+		}
+	}
+	fill := float64(st.Bytes) / float64(st.Limit)
+	if fill >= nearFull && !w.near {
+		w.near = true
+		w.a.notes.add(noteSpoolNear, fmt.Sprintf("the spool holds %d of %d bytes", st.Bytes, st.Limit))
+	} else if fill < nearFullEnd {
+		w.near = false
+	}
+	if d := st.Lost["spool.damaged"]; d > w.damaged {
+		w.damaged = d
+		w.a.notes.add(noteSpoolDamaged, fmt.Sprintf("damaged batches in the spool, %d events lost since the start", d))
+	}
+}

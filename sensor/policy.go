@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sensor
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/spool"
+)
+
+// Kinds are the kinds of events that a policy can switch off.
+var Kinds = []string{"process", "file", "network", "dns", "logon"}
+
+// Policy is what the server wants of a sensor. Zero values mean the default.
+type Policy struct {
+	FlushMilliseconds int        `json:"flushMilliseconds,omitempty"` // longest wait of an event for its batch: 10 to 5000, default 150
+	HealthSeconds     int        `json:"healthSeconds,omitempty"`     // between two reports: 5 to 60, default 15
+	SpoolBytes        int64      `json:"spoolBytes,omitempty"`        // disk space of the spool: 1 MiB to 64 GiB, default as configured
+	DisabledKinds     []string   `json:"disabledKinds,omitempty"`     // of Kinds: not reported
+	Exclude           Exclusions `json:"exclude,omitzero"`
+	LogLevel          string     `json:"logLevel,omitempty"` // debug, info, warn, error; default as configured
+}
+
+// Exclusions are events that are not reported. They are counted as filtered,
+// not as lost.
+type Exclusions struct {
+	Folders   []string `json:"folders,omitempty"`   // file events below these absolute paths
+	Processes []string `json:"processes,omitempty"` // file, network and name events by processes of these images (absolute paths)
+}
+
+const (
+	maxPolicy     = 256 << 10
+	maxExclusions = 1000
+)
+
+// ParsePolicy reads and checks a policy. Unknown keys are refused, so that a
+// server that wants more than this sensor can do learns of it.
+func ParsePolicy(data []byte) (*Policy, error) {
+	if len(data) > maxPolicy {
+		return nil, fmt.Errorf("policy of %d bytes: %w", len(data), picket.TooLarge)
+	}
+	p := &Policy{}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return p, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(p); err != nil {
+		return nil, fmt.Errorf("policy: %v: %w", err, picket.Invalid)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, fmt.Errorf("policy: more than one value: %w", picket.Invalid)
+	}
+	if err := p.check(); err != nil {
+		return nil, fmt.Errorf("policy: %w: %w", err, picket.Invalid)
+	}
+	return p, nil
+}
+
+func (p *Policy) check() error {
+	for _, r := range []struct {
+		name       string
+		v, min, mx int64
+	}{
+		{"flushMilliseconds", int64(p.FlushMilliseconds), 10, 5000},
+		{"healthSeconds", int64(p.HealthSeconds), 5, 60},
+		{"spoolBytes", p.SpoolBytes, spool.MinLimit, 64 << 30},
+	} {
+		if r.v != 0 && (r.v < r.min || r.v > r.mx) {
+			return fmt.Errorf("%s is %d, want %d to %d", r.name, r.v, r.min, r.mx)
+		}
+	}
+	for _, k := range p.DisabledKinds {
+		if !slices.Contains(Kinds, k) {
+			return fmt.Errorf("disabledKinds: unknown kind %q, want some of %s", k, strings.Join(Kinds, ", "))
+		}
+	}
+	if p.LogLevel != "" {
+		if _, err := ParseLevel(p.LogLevel); err != nil {
+			return err
+		}
+	}
+	return p.Exclude.check()
+}
+
+func (e *Exclusions) check() error {
+	if n := len(e.Folders) + len(e.Processes); n > maxExclusions {
+		return fmt.Errorf("%d exclusions, at most %d", n, maxExclusions)
+	}
+	for _, f := range slices.Concat(e.Folders, e.Processes) {
+		if !path.IsAbs(f) && !isWindowsPath(f) || path.Clean(f) == "/" {
+			return fmt.Errorf("exclusion %q: want an absolute path that is not the root", f)
+		}
+	}
+	return nil
+}
+
+func isWindowsPath(p string) bool { return len(p) > 3 && p[1] == ':' && (p[2] == '\\' || p[2] == '/') }
+
+// ParseLevel reads the name of a log level.
+func ParseLevel(name string) (slog.Level, error) {
+	switch name {
+	case "debug":
+		return slog.LevelDebug, nil
+	case "info":
+		return slog.LevelInfo, nil
+	case "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	}
+	return 0, fmt.Errorf("log level %q, want debug, info, warn or error: %w", name, picket.Invalid)
+}
+
+func (p *Policy) flush(byDefault time.Duration) time.Duration {
+	if p.FlushMilliseconds == 0 {
+		return byDefault
+	}
+	return time.Duration(p.FlushMilliseconds) * time.Millisecond
+}
+
+func (p *Policy) health(byDefault time.Duration) time.Duration {
+	if p.HealthSeconds == 0 {
+		return byDefault
+	}
+	return time.Duration(p.HealthSeconds) * time.Second
+}
+
+// filter decides which rows a policy lets through.
+type filter struct {
+	off       map[string]bool
+	folders   []string // with a separator at the end
+	processes map[string]bool
+}
+
+// newFilter returns nil when the policy lets everything through.
+func newFilter(p *Policy) *filter {
+	if len(p.DisabledKinds)+len(p.Exclude.Folders)+len(p.Exclude.Processes) == 0 {
+		return nil
+	}
+	f := &filter{off: map[string]bool{}, processes: map[string]bool{}}
+	for _, k := range p.DisabledKinds {
+		f.off[k] = true
+	}
+	for _, d := range p.Exclude.Folders {
+		sep := "/"
+		if isWindowsPath(d) {
+			sep = `\`
+		}
+		f.folders = append(f.folders, strings.TrimRight(d, `/\`)+sep)
+	}
+	for _, i := range p.Exclude.Processes {
+		f.processes[i] = true
+	}
+	return f
+}
+
+// drops reports whether a row is not to be reported.
+func (f *filter) drops(row event.Row) bool {
+	if f == nil {
+		return false
+	}
+	switch r := row.(type) {
+	case *event.DeviceProcessEvents:
+		return f.off["process"]
+	case *event.DeviceFileEvents:
+		return f.off["file"] || f.processes[r.InitiatingProcessFolderPath] || f.below(r.FolderPath)
+	case *event.DeviceNetworkEvents:
+		return f.off["network"] || f.processes[r.InitiatingProcessFolderPath]
+	case *event.DeviceLogonEvents:
+		return f.off["logon"]
+	case *event.DeviceEvents:
+		if r.ActionType == "DnsQueryRequest" || r.ActionType == "DnsQueryResponse" {
+			return f.off["dns"] || f.processes[r.InitiatingProcessFolderPath]
+		}
+	}
+	return false
+}
+
+func (f *filter) below(path string) bool {
+	for _, d := range f.folders {
+		if strings.HasPrefix(path, d) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sensor
+
+import (
+	"net"
+	"os"
+)
+
+// listenPrivate makes a socket that only its owner can open. The data folder
+// above it is private already; the mode of the socket is the second lock.
+func listenPrivate(path string) (net.Listener, error) {
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// notifySystemd tells the service manager how the sensor is doing, when there
+// is one that wants to know.
+func notifySystemd(state string) error {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Write([]byte(state))
+	return err
+}
