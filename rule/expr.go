@@ -105,11 +105,12 @@ func (e *Expr) Size() int {
 	return n
 }
 
-// Impossible reports whether the tree is false whatever the event, given that
-// the leaves for which missing is true are false.
-func (e *Expr) Impossible(missing func(*Leaf) bool) bool {
-	v, known := e.constant(missing)
-	return known && !v
+// Constant reports whether the value of the tree does not depend on the event,
+// given that the leaves for which missing is true are false. Contradictions
+// between leaves are not looked for.
+func (e *Expr) Constant(missing func(*Leaf) bool) bool {
+	_, known := e.constant(missing)
+	return known
 }
 
 // constant returns the value of the tree when it does not depend on any leaf

@@ -178,8 +178,9 @@ func runeLen(b []byte) int {
 	return n
 }
 
-// longest returns the longest literal of the pattern, nil when it has none.
-func (p *Pattern) longest() []byte {
+// Literal returns the longest text that every value which the pattern matches
+// holds, nil when there is none. It is folded unless the pattern heeds case.
+func (p *Pattern) Literal() []byte {
 	var best []byte
 	for i := range p.pieces {
 		if len(p.pieces[i].literal) > len(best) {

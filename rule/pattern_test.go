@@ -94,7 +94,7 @@ func TestPatternAgainstRegexp(t *testing.T) {
 		if got := p.Match(Fold(nil, value)); got != want {
 			t.Fatalf("%q on %q: %v, want %v", pattern, value, got, want)
 		}
-		if l := p.longest(); len(l) > 0 && want && !strings.Contains(string(Fold(nil, value)), string(l)) {
+		if l := p.Literal(); len(l) > 0 && want && !strings.Contains(string(Fold(nil, value)), string(l)) {
 			t.Fatalf("%q matches %q without its literal %q", pattern, value, l)
 		}
 	})
@@ -142,7 +142,7 @@ func FuzzPattern(f *testing.F) {
 	f.Add("\xff?", "\xff\xff")
 	f.Fuzz(func(t *testing.T, pattern, value string) {
 		p := build(pattern, false)
-		if p.Match(Fold(nil, value)) && len(p.longest()) > len(Fold(nil, value)) {
+		if p.Match(Fold(nil, value)) && len(p.Literal()) > len(Fold(nil, value)) {
 			t.Fatal("matches without room for its literal")
 		}
 	})

@@ -16,7 +16,7 @@ type Route struct {
 	Table   *schema.Table
 	Source  *schema.LogSource
 	Missing []string // fields of the rule that the log source does not have, sorted
-	Never   bool     // without them the rule cannot fire
+	Never   bool     // without them the rule says the same of every event, so it is not run
 }
 
 // Routes returns the routes of the rule in the order of the tables. None
@@ -90,7 +90,7 @@ func (rt *Route) check(cond *Expr) {
 		rt.Missing = append(rt.Missing, f)
 	}
 	sort.Strings(rt.Missing)
-	rt.Never = cond.Impossible(missing)
+	rt.Never = len(rt.Missing) > 0 && cond.Constant(missing)
 }
 
 func (rt *Route) has(field string) bool {
