@@ -5,23 +5,21 @@ package bus
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strings"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/picket-edr/picket"
-	"github.com/picket-edr/picket/event"
 )
 
 // Options configure a bus.
@@ -30,14 +28,25 @@ type Options struct {
 	URL      string // of an existing cluster; empty: embedded
 	MaxBytes int64  // bound of each tenant's stream
 	Log      *slog.Logger
+
+	Metrics     prometheus.Registerer // nil: no metrics
+	Reserve     int64                 // bytes of the disk that the embedded server leaves free; 0: DefaultReserve
+	Replicas    int                   // of each stream in a cluster; 0: one
+	Credentials string                // file that a cluster asks for; empty: none
 }
+
+// DefaultReserve is the space on the disk that the bus never takes.
+const DefaultReserve = 256 << 20
 
 // Bus is a connection to the streams. It is safe for concurrent use.
 type Bus struct {
 	opts   Options
 	server *server.Server // nil for an external cluster
-	conn   *nats.Conn
-	js     jetstream.JetStream
+	// Reading a stream occupies its connection, so writing has one of its own.
+	conn, reads *nats.Conn
+	js          jetstream.JetStream
+	disk        *disk
+	metrics     *metrics
 
 	mu      sync.Mutex
 	tenants map[string]*tenantStream
@@ -45,10 +54,13 @@ type Bus struct {
 
 // tenantStream is what is known of one tenant's stream.
 type tenantStream struct {
+	name   string
 	stream jetstream.Stream
 	epoch  string
-	mu     sync.Mutex
-	last   map[string]Last // by device, of messages since the last trim
+
+	trimming sync.Mutex
+	mu       sync.Mutex
+	newest   map[string]uint64 // by device, sequence of what this process published last
 }
 
 // maxMessage bounds one message: a batch and its envelope.
@@ -58,61 +70,98 @@ const (
 	positionsStream = "POSITIONS"
 	epochKey        = "picket-epoch"
 	partitions      = 8
+	callTimeout     = 10 * time.Second
 )
 
 // Open starts the embedded server, or connects to the cluster.
 func Open(ctx context.Context, o Options) (*Bus, error) {
+	if o.Reserve == 0 {
+		o.Reserve = DefaultReserve
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	b := &Bus{opts: o, tenants: map[string]*tenantStream{}}
-	var err error
-	if o.URL == "" {
-		err = b.embed()
-	} else {
-		b.conn, err = nats.Connect(o.URL, nats.Name("picketd"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
-	}
-	if err != nil {
+	if err := b.open(ctx); err != nil {
 		b.Close()
 		return nil, fmt.Errorf("bus: %w", err)
-	}
-	if b.js, err = jetstream.New(b.conn, jetstream.WithPublishAsyncMaxPending(4096)); err != nil {
-		b.Close()
-		return nil, fmt.Errorf("bus: %w", err)
-	}
-	_, err = b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: positionsStream, Subjects: []string{positionsStream + ".>"}, MaxMsgsPerSubject: 1, Storage: jetstream.FileStorage, AllowDirect: true,
-	})
-	if err != nil {
-		b.Close()
-		return nil, fmt.Errorf("bus: stream %s: %w", positionsStream, err)
 	}
 	return b, nil
 }
 
-func (b *Bus) embed() error {
-	if err := os.MkdirAll(b.opts.Dir, 0o700); err != nil {
-		return err
+func (b *Bus) open(ctx context.Context) error {
+	var err error
+	if b.opts.URL == "" {
+		err = b.embed()
+	} else {
+		err = b.connect()
 	}
-	s, err := server.NewServer(&server.Options{
-		ServerName: "picketd", DontListen: true, JetStream: true, StoreDir: filepath.Clean(b.opts.Dir), SyncAlways: true,
-		NoSigs: true, NoLog: true, MaxPayload: maxMessage, DisableJetStreamBanner: true,
-		// The stream's own bound decides; these only keep the account's from doing so.
-		JetStreamMaxStore: 1 << 50, JetStreamMaxMemory: 64 << 20,
-	})
 	if err != nil {
 		return err
 	}
-	b.server = s
-	go s.Start()
-	if !s.ReadyForConnections(30 * time.Second) {
-		return errors.New("the embedded server does not start")
+	if b.js, err = jetstream.New(b.conn, jetstream.WithDefaultTimeout(callTimeout)); err != nil {
+		return err
 	}
-	b.conn, err = nats.Connect("", nats.InProcessServer(s), nats.Name("picketd"))
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if _, err = b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: positionsStream, Subjects: []string{positionsStream + ".>"}, MaxMsgsPerSubject: 1,
+		Storage: jetstream.FileStorage, Replicas: b.opts.Replicas, AllowDirect: true,
+	}); err != nil {
+		return fmt.Errorf("stream %s: %v: %w", positionsStream, err, picket.Unavailable)
+	}
+	b.metrics, err = newMetrics(b)
 	return err
 }
 
-// Close drains the connection and stops the embedded server.
+// connect opens the connections to a cluster. They find their way back by
+// themselves.
+func (b *Bus) connect() error {
+	var conns []*nats.Conn
+	for _, name := range []string{"picketd write", "picketd read"} {
+		opts := []nats.Option{nats.Name(name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ErrorHandler(b.complain)}
+		if b.opts.Credentials != "" {
+			opts = append(opts, nats.UserCredentials(b.opts.Credentials))
+		}
+		c, err := nats.Connect(b.opts.URL, opts...)
+		if err != nil {
+			for _, c := range conns {
+				c.Close()
+			}
+			return fmt.Errorf("connect to %s: %v: %w", b.opts.URL, err, picket.Unavailable)
+		}
+		conns = append(conns, c)
+	}
+	b.conn, b.reads = conns[0], conns[1]
+	return nil
+}
+
+// complain logs what goes wrong beside any call, such as a slow subscriber
+// that lost notifications.
+func (b *Bus) complain(_ *nats.Conn, sub *nats.Subscription, err error) {
+	subject := ""
+	if sub != nil {
+		subject = sub.Subject
+	}
+	b.opts.Log.Warn("bus connection", "subject", subject, "error", err)
+}
+
+// Close sends what is under way, drops the connections and stops the embedded
+// server. It is called once.
 func (b *Bus) Close() {
-	if b.conn != nil {
-		b.conn.Close()
+	if b.metrics != nil {
+		b.metrics.unregister(b.opts.Metrics)
+	}
+	for _, c := range []*nats.Conn{b.conn, b.reads} {
+		if c == nil {
+			continue
+		}
+		if c.IsConnected() {
+			if err := c.FlushTimeout(time.Second); err != nil {
+				b.opts.Log.Warn("bus closes with messages unsent", "error", err)
+			}
+		}
+		c.Close()
 	}
 	if b.server != nil {
 		b.server.Shutdown()
@@ -120,8 +169,11 @@ func (b *Bus) Close() {
 	}
 }
 
-// Ready reports whether the streams answer.
+// Ready reports whether the streams answer and the disk has room.
 func (b *Bus) Ready(ctx context.Context) error {
+	if err := b.disk.room(); err != nil {
+		return err
+	}
 	if _, err := b.js.AccountInfo(ctx); err != nil {
 		return fmt.Errorf("bus: %v: %w", err, picket.Unavailable)
 	}
@@ -137,6 +189,18 @@ func subject(tenant, device string) string {
 	return fmt.Sprintf("EVENTS.%s.%d.%s", tenant, h.Sum32()%partitions, device)
 }
 
+// storedSubject is where readers are woken.
+func storedSubject(tenant string) string { return "STORED." + tenant }
+
+func (b *Bus) streamConfig(tenant string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: streamName(tenant), Subjects: []string{"EVENTS." + tenant + ".>"},
+		Storage: jetstream.FileStorage, Replicas: max(b.opts.Replicas, 1),
+		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: b.opts.MaxBytes, MaxMsgSize: maxMessage,
+		Duplicates: 2 * time.Minute, AllowDirect: true, Metadata: map[string]string{},
+	}
+}
+
 // tenant returns the stream of a tenant, made at its first use.
 func (b *Bus) tenant(ctx context.Context, tenant string) (*tenantStream, error) {
 	if err := picket.ValidTenantID(tenant); err != nil {
@@ -147,128 +211,39 @@ func (b *Bus) tenant(ctx context.Context, tenant string) (*tenantStream, error) 
 	if t := b.tenants[tenant]; t != nil {
 		return t, nil
 	}
-	s, err := b.js.Stream(ctx, streamName(tenant))
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = b.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: streamName(tenant), Subjects: []string{"EVENTS." + tenant + ".>"}, Storage: jetstream.FileStorage,
-			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: b.opts.MaxBytes, MaxMsgSize: maxMessage,
-			Duplicates: 2 * time.Minute, AllowDirect: true, Metadata: map[string]string{epochKey: rand.Text()},
-		})
-	}
+	s, err := b.ensure(ctx, b.streamConfig(tenant))
 	if err != nil {
 		return nil, fmt.Errorf("bus: stream of tenant %s: %v: %w", tenant, err, picket.Unavailable)
 	}
-	t := &tenantStream{stream: s, epoch: s.CachedInfo().Config.Metadata[epochKey], last: map[string]Last{}}
+	t := &tenantStream{name: streamName(tenant), stream: s, epoch: s.CachedInfo().Config.Metadata[epochKey], newest: map[string]uint64{}}
 	b.tenants[tenant] = t
 	return t, nil
 }
 
-// Last is the newest batch of a device that is durable here.
-type Last struct {
-	BootID string     `json:"boot"`
-	Seq    uint64     `json:"seq"`
-	Hash   event.Hash `json:"hash"`
-}
-
-// Publish stores an envelope and returns once it is on disk. A full stream
-// gives picket.Unavailable; the message was not stored then.
-func (b *Bus) Publish(ctx context.Context, e *event.Envelope) error {
-	t, err := b.tenant(ctx, e.Tenant)
-	if err != nil {
-		return err
-	}
-	msg := nats.NewMsg(subject(e.Tenant, e.DeviceID))
-	msg.Data = e.Marshal()
-	id := fmt.Sprintf("%s/%s/%d", e.DeviceID, e.BootID, e.Seq)
-	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id)); err != nil {
-		return fmt.Errorf("bus: publish batch %d of %s: %v: %w", e.Seq, e.DeviceID, err, picket.Unavailable)
-	}
-	t.mu.Lock()
-	t.last[e.DeviceID] = Last{e.BootID, e.Seq, event.HashOf(e.Payload)}
-	t.mu.Unlock()
-	return nil
-}
-
-// Last returns the newest durable batch of a device; ok is false when none is
-// known.
-func (b *Bus) Last(ctx context.Context, tenant, device string) (last Last, ok bool, err error) {
-	t, err := b.tenant(ctx, tenant)
-	if err != nil {
-		return Last{}, false, err
-	}
-	t.mu.Lock()
-	last, ok = t.last[device]
-	t.mu.Unlock()
-	if ok {
-		return last, true, nil
-	}
-	msg, err := t.stream.GetLastMsgForSubject(ctx, subject(tenant, device))
-	if err == nil {
-		e, err := event.UnmarshalEnvelope(msg.Data)
-		if err != nil {
-			return Last{}, false, err
-		}
-		return Last{e.BootID, e.Seq, event.HashOf(e.Payload)}, true, nil
-	}
-	if !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Last{}, false, fmt.Errorf("bus: last batch of %s: %v: %w", device, err, picket.Unavailable)
-	}
-	return b.saved(ctx, tenant, device)
-}
-
-func positionSubject(tenant, device string) string {
-	return strings.Join([]string{positionsStream, tenant, device}, ".")
-}
-
-// saved reads the position that Trim kept of a device.
-func (b *Bus) saved(ctx context.Context, tenant, device string) (last Last, ok bool, err error) {
-	s, err := b.js.Stream(ctx, positionsStream)
-	if err != nil {
-		return last, false, fmt.Errorf("bus: %v: %w", err, picket.Unavailable)
-	}
-	msg, err := s.GetLastMsgForSubject(ctx, positionSubject(tenant, device))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return last, false, nil
+// ensure makes a stream, or brings the settings of one that is there up to
+// date. Only a new stream gets a new epoch.
+func (b *Bus) ensure(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	s, err := b.js.Stream(ctx, c.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		c.Metadata[epochKey] = rand.Text()
+		return b.js.CreateStream(ctx, c)
 	}
 	if err != nil {
-		return last, false, fmt.Errorf("bus: position of %s: %v: %w", device, err, picket.Unavailable)
+		return nil, err
 	}
-	if err := json.Unmarshal(msg.Data, &last); err != nil {
-		return last, false, fmt.Errorf("bus: position of %s: %v: %w", device, err, picket.Internal)
+	have := s.CachedInfo().Config
+	if have.MaxBytes == c.MaxBytes && have.Replicas == c.Replicas && have.AllowDirect {
+		return s, nil
 	}
-	return last, true, nil
+	have.MaxBytes, have.Replicas, have.AllowDirect = c.MaxBytes, c.Replicas, true
+	return b.js.UpdateStream(ctx, have)
 }
 
-// Trim forgets messages up to and including sequence upTo. What devices have
-// reached is kept first, so that a device which comes back after a long
-// silence is still told where to go on.
-func (b *Bus) Trim(ctx context.Context, tenant string, upTo uint64) error {
-	t, err := b.tenant(ctx, tenant)
-	if err != nil {
-		return err
-	}
-	t.mu.Lock()
-	keep := t.last
-	t.last = map[string]Last{}
-	t.mu.Unlock()
-	for device, last := range keep {
-		data, err := json.Marshal(last)
-		if err != nil {
-			return err
-		}
-		if _, err := b.js.Publish(ctx, positionSubject(tenant, device), data); err != nil {
-			return fmt.Errorf("bus: keep position of %s: %v: %w", device, err, picket.Unavailable)
-		}
-		t.mu.Lock()
-		if _, newer := t.last[device]; !newer {
-			t.last[device] = last
-		}
-		t.mu.Unlock()
-	}
-	if err := t.stream.Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
-		return fmt.Errorf("bus: trim stream of tenant %s: %v: %w", tenant, err, picket.Unavailable)
-	}
-	return nil
+// known returns the tenants whose streams were used.
+func (b *Bus) known() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Sorted(maps.Keys(b.tenants))
 }
 
 // State tells how full a tenant's stream is.
@@ -293,7 +268,12 @@ func (b *Bus) State(ctx context.Context, tenant string) (State, error) {
 }
 
 // Notify tells everybody who listens now; nothing is kept.
-func (b *Bus) Notify(subject string, data []byte) error { return b.conn.Publish(subject, data) }
+func (b *Bus) Notify(subject string, data []byte) error {
+	if err := b.conn.Publish(subject, data); err != nil {
+		return fmt.Errorf("bus: notify %s: %v: %w", subject, err, picket.Unavailable)
+	}
+	return nil
+}
 
 // Subscribe calls f for each notification whose subject matches a pattern
 // (with * and > as wildcards), one at a time, until stop is called.

@@ -4,11 +4,13 @@ package bus
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
@@ -20,94 +22,164 @@ type Message struct {
 	Envelope event.Envelope
 }
 
-// How much one call of a handler gets at most.
+// How much one call of a handler gets at most, and how long readers wait.
 const (
-	fetchMessages = 256
-	fetchWait     = 5 * time.Second
+	groupMessages = 256
+	groupBytes    = 16 << 20 // the message that reaches it is still taken
+	lookEvery     = time.Second
 	retryWait     = time.Second
 )
 
 // Consume calls handle with the messages of a tenant after sequence from, in
 // order, in groups of what is there, until ctx ends. The reader owns its
 // position: it keeps the last sequence that it has worked off together with
-// what it made of it. A message that the handler fails on comes again.
+// what it made of it. A group that the handler fails on comes again. A
+// position beyond the end of the stream, as after an older copy of the bus
+// was put back, is an error of kind Conflict: going on would pass over new
+// messages.
 func (b *Bus) Consume(ctx context.Context, tenant string, from uint64, handle func(context.Context, []Message) error) error {
 	t, err := b.tenant(ctx, tenant)
 	if err != nil {
 		return err
 	}
-	for ctx.Err() == nil {
-		if from, err = b.consume(ctx, t, from, handle); err != nil && ctx.Err() == nil {
-			b.opts.Log.Error("reader of the bus stopped and starts again", "tenant", tenant, "after", from, "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(retryWait):
-			}
+	st, err := b.State(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	if from > st.Last {
+		return fmt.Errorf("bus: reading of tenant %s goes on after %d, but the stream ends at %d; is it an older copy?: %w", tenant, from, st.Last, picket.Conflict)
+	}
+	wake := make(chan struct{}, 1)
+	stop, err := b.Subscribe(storedSubject(tenant), func(string, []byte) {
+		select {
+		case wake <- struct{}{}:
+		default: // the reader has not looked since the last one
 		}
+	})
+	if err != nil {
+		return err
+	}
+	defer stop()
+	for ctx.Err() == nil {
+		n, last, err := b.step(ctx, t, tenant, from, handle)
+		from = last
+		wait := lookEvery
+		switch {
+		case err != nil && ctx.Err() == nil:
+			b.opts.Log.Error("reader of the bus failed and tries again", "tenant", tenant, "after", from, "error", err)
+			wait = retryWait
+			drain(wake)
+		case n > 0:
+			continue
+		}
+		pause(ctx, wake, wait)
 	}
 	return nil
 }
 
-// consume reads until something fails, and returns how far it came.
-func (b *Bus) consume(ctx context.Context, t *tenantStream, from uint64, handle func(context.Context, []Message) error) (uint64, error) {
-	c, err := t.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from + 1, AckPolicy: jetstream.AckNonePolicy,
-		InactiveThreshold: time.Minute, MemoryStorage: true,
-	})
-	if err != nil {
-		return from, fmt.Errorf("bus: reader: %v: %w", err, picket.Unavailable)
+func drain(c <-chan struct{}) {
+	select {
+	case <-c:
+	default:
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), retryWait)
-		defer cancel()
-		_ = t.stream.DeleteConsumer(ctx, c.CachedInfo().Name)
-	}()
-	for ctx.Err() == nil {
-		group, err := b.fetch(ctx, c)
+}
+
+func pause(ctx context.Context, wake <-chan struct{}, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-wake:
+	case <-t.C:
+	}
+}
+
+// step hands one group to the handler and returns how many messages it had
+// and the sequence that is worked off now.
+func (b *Bus) step(ctx context.Context, t *tenantStream, tenant string, from uint64, handle func(context.Context, []Message) error) (int, uint64, error) {
+	msgs, err := b.read(ctx, t, from+1)
+	if err != nil || len(msgs) == 0 {
+		return 0, from, err
+	}
+	if first := msgs[0].seq; first != from+1 && from > 0 {
+		b.metrics.skipped.Add(float64(first - from - 1))
+		b.opts.Log.Error("messages were trimmed before this reader saw them", "tenant", tenant, "from", from+1, "to", first-1)
+	}
+	group := make([]Message, 0, len(msgs))
+	for _, m := range msgs {
+		e, err := event.UnmarshalEnvelope(m.data)
 		if err != nil {
-			return from, err
+			if len(group) > 0 {
+				break // first what comes before it
+			}
+			return 0, from, fmt.Errorf("bus: message %d: %w", m.seq, err)
 		}
-		if len(group) == 0 {
-			continue
-		}
-		if err := handle(ctx, group); err != nil {
-			return from, err
-		}
-		from = group[len(group)-1].Sequence
+		group = append(group, Message{m.seq, e})
 	}
-	return from, ctx.Err()
+	if err := handle(ctx, group); err != nil {
+		return 0, from, err
+	}
+	return len(group), group[len(group)-1].Sequence, nil
 }
 
-// fetch returns what is there, or waits for the first message.
-func (b *Bus) fetch(ctx context.Context, c jetstream.Consumer) ([]Message, error) {
-	group, err := collect(c.FetchNoWait(fetchMessages))
-	if err != nil || len(group) > 0 {
-		return group, err
-	}
-	wait, cancel := context.WithTimeout(ctx, fetchWait)
-	defer cancel()
-	group, err = collect(c.Fetch(1, jetstream.FetchContext(wait)))
-	if err != nil && (errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil) {
-		return nil, nil
-	}
-	return group, err
+// stored is a message as it lies in a stream.
+type stored struct {
+	seq    uint64
+	device string
+	last   string
+	data   []byte
 }
 
-func collect(batch jetstream.MessageBatch, err error) ([]Message, error) {
+// read returns the messages from a sequence on that are there, without gaps
+// but for what was trimmed before the first, bounded in number and size. It
+// leaves no trace at the server: a reader needs no state there.
+func (b *Bus) read(ctx context.Context, t *tenantStream, from uint64) ([]stored, error) {
+	req, err := json.Marshal(map[string]uint64{"seq": from, "batch": groupMessages, "max_bytes": groupBytes})
 	if err != nil {
 		return nil, err
 	}
-	var group []Message
-	for m := range batch.Messages() {
-		meta, err := m.Metadata()
+	sub, err := b.reads.SubscribeSync(b.reads.NewInbox())
+	if err != nil {
+		return nil, fmt.Errorf("bus: read: %v: %w", err, picket.Unavailable)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return nil, fmt.Errorf("bus: read: %v: %w", err, picket.Unavailable)
+	}
+	if err := b.reads.PublishRequest("$JS.API.DIRECT.GET."+t.name, sub.Subject, req); err != nil {
+		return nil, fmt.Errorf("bus: read: %v: %w", err, picket.Unavailable)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var got []stored
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("bus: read: %v: %w", err, picket.Unavailable)
+		}
+		switch status := m.Header.Get("Status"); status {
+		case "":
+		case "204", "404": // the end of the answer; nothing there
+			return got, nil
+		default:
+			return nil, fmt.Errorf("bus: read: server answers %s %s: %w", status, m.Header.Get("Description"), picket.Unavailable)
+		}
+		s, err := parseStored(m)
 		if err != nil {
 			return nil, err
 		}
-		e, err := event.UnmarshalEnvelope(m.Data())
-		if err != nil {
-			return nil, fmt.Errorf("bus: message %d: %w", meta.Sequence.Stream, err)
+		if len(got) > 0 && s.seq != got[len(got)-1].seq+1 {
+			return got, nil // something was lost on the way: it is read again
 		}
-		group = append(group, Message{meta.Sequence.Stream, e})
+		got = append(got, s)
 	}
-	return group, batch.Error()
+}
+
+func parseStored(m *nats.Msg) (stored, error) {
+	seq, err := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
+	name := m.Header.Get("Nats-Subject")
+	if err != nil || seq == 0 || name == "" {
+		return stored{}, fmt.Errorf("bus: read: answer without a place: %w", picket.Internal)
+	}
+	return stored{seq: seq, device: name[strings.LastIndexByte(name, '.')+1:], last: m.Header.Get(lastHeader), data: m.Data}, nil
 }

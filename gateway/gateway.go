@@ -60,8 +60,11 @@ type Admission struct {
 
 // Publisher stores envelopes durably.
 type Publisher interface {
-	Publish(ctx context.Context, e *event.Envelope) error
-	Last(ctx context.Context, tenant, device string) (bus.Last, bool, error)
+	// Publish stores an envelope on top of what is known of the device and
+	// returns what is known then. Of one device only one is under way.
+	Publish(ctx context.Context, e *event.Envelope, known bus.Last) (bus.Last, error)
+	// Last returns how far a device has come.
+	Last(ctx context.Context, tenant, device string) (bus.Last, error)
 }
 
 // Auditor keeps entries of the audit log.

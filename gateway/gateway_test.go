@@ -27,7 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"))
+	goleak.VerifyTestMain(m)
 }
 
 // registrar is a Registry and Auditor in memory: it admits whoever has a
@@ -431,14 +431,14 @@ func (b *blocker) set(full bool) {
 	b.full = full
 }
 
-func (b *blocker) Publish(ctx context.Context, e *event.Envelope) error {
+func (b *blocker) Publish(ctx context.Context, e *event.Envelope, known bus.Last) (bus.Last, error) {
 	b.mu.Lock()
 	full := b.full
 	b.mu.Unlock()
 	if full {
-		return fmt.Errorf("full: %w", picket.Unavailable)
+		return known, fmt.Errorf("full: %w", picket.Unavailable)
 	}
-	return b.Publisher.Publish(ctx, e)
+	return b.Publisher.Publish(ctx, e, known)
 }
 
 func TestPolicyReachesLiveDevices(t *testing.T) {
@@ -478,7 +478,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add("boot", uint64(1), p)
 	g := &Gateway{Options: Options{Limits: DefaultLimits}}
 	f.Fuzz(func(t *testing.T, boot string, seq uint64, payload []byte) {
-		s := &session{g: g, positions: map[string]bus.Last{}}
+		s := &session{g: g}
 		if rows, gap, err := s.check(&wirepb.Batch{BootId: boot, Seq: seq, Payload: payload}); err == nil && (rows < 0 || gap != seq-1) {
 			t.Errorf("rows %d gap %d for the first batch %d", rows, gap, seq)
 		}

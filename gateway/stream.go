@@ -29,7 +29,7 @@ type session struct {
 	admission Admission
 	stream    *connect.BidiStream[wirepb.Up, wirepb.Down]
 	live      *liveSession
-	positions map[string]bus.Last // by boot
+	last      bus.Last // how far the device has come
 	offset    int64               // server's clock minus the sensor's, microseconds
 	budget    *rate.Limiter
 	policy    uint64 // version that was sent
@@ -46,7 +46,7 @@ func (g *Gateway) Connect(ctx context.Context, stream *connect.BidiStream[wirepb
 	stop := context.AfterFunc(g.ctx, func() { cancel(fmt.Errorf("the server stops: %w", picket.Unavailable)) })
 	defer stop()
 	up := receive(ctx, stream)
-	s := &session{g: g, id: id, addr: host(stream.Peer().Addr), stream: stream, positions: map[string]bus.Last{}, budget: rate.NewLimiter(rate.Limit(g.Limits.BytesPerSecond), 8*g.Limits.BytesPerSecond)}
+	s := &session{g: g, id: id, addr: host(stream.Peer().Addr), stream: stream, budget: rate.NewLimiter(rate.Limit(g.Limits.BytesPerSecond), 8*g.Limits.BytesPerSecond)}
 	if err := s.greet(ctx, cancel, up); err != nil {
 		return g.code(err)
 	}
@@ -135,14 +135,12 @@ func (s *session) greet(ctx context.Context, cancel context.CancelCauseFunc, up 
 		return err
 	}
 	s.clock(s.hello.TimeUs)
-	last, ok, err := s.g.Publisher.Last(ctx, s.id.Tenant, s.id.DeviceID)
-	if err != nil {
+	if s.last, err = s.g.Publisher.Last(ctx, s.id.Tenant, s.id.DeviceID); err != nil {
 		return err
 	}
 	welcome := &wirepb.Welcome{DeviceId: s.id.DeviceID, Tenant: s.id.Tenant, Group: s.admission.Group, ServerTimeUs: int64(event.TimeOf(s.g.Now()))}
-	if ok {
-		s.positions[last.BootID] = last
-		welcome.Durable = []*wirepb.Position{{BootId: last.BootID, Seq: last.Seq, Hash: last.Hash[:]}}
+	for _, p := range s.last.Positions() {
+		welcome.Durable = append(welcome.Durable, &wirepb.Position{BootId: p.BootID, Seq: p.Seq, Hash: p.Hash[:]})
 	}
 	s.live = &liveSession{tenant: s.id.Tenant, instance: s.hello.Instance, cancel: cancel, refresh: make(chan struct{}, 1)}
 	if s.g.sessions.open(sessionKey(s.id.Tenant, s.id.DeviceID), s.live) {
@@ -238,7 +236,6 @@ func (s *session) batch(ctx context.Context, m *wirepb.Batch) error {
 	if err := s.publish(ctx, e); err != nil {
 		return err
 	}
-	s.positions[m.BootId] = bus.Last{BootID: m.BootId, Seq: m.Seq, Hash: event.HashOf(m.Payload)}
 	s.g.Registry.Received(s.id, s.g.Now(), gap)
 	s.g.metrics.batches.Inc()
 	s.g.metrics.rows.Add(float64(rows))
@@ -260,7 +257,7 @@ func (s *session) check(m *wirepb.Batch) (rows int, gap uint64, err error) {
 	if b.BootID != m.BootId || b.Seq != m.Seq {
 		return 0, 0, fmt.Errorf("payload is batch %d of boot %q: %w", b.Seq, b.BootID, picket.Invalid)
 	}
-	last := s.positions[m.BootId] // zero: number 0 and a zero hash, what a first batch follows
+	last, _ := s.last.Of(m.BootId) // zero: number 0 and a zero hash, what a first batch follows
 	switch {
 	case m.Seq == last.Seq && event.HashOf(m.Payload) != last.Hash:
 		return 0, 0, fmt.Errorf("another batch with number %d is durable already: %w", m.Seq, picket.Conflict)
@@ -303,8 +300,9 @@ func (s *session) wait(ctx context.Context, d time.Duration, why string) error {
 func (s *session) publish(ctx context.Context, e *event.Envelope) error {
 	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		began := s.g.Now()
-		err := s.g.Publisher.Publish(ctx, e)
+		last, err := s.g.Publisher.Publish(ctx, e, s.last)
 		if err == nil {
+			s.last = last
 			s.g.metrics.publish.Observe(s.g.Now().Sub(began).Seconds())
 			return nil
 		}
@@ -322,5 +320,6 @@ func (s *session) publish(ctx context.Context, e *event.Envelope) error {
 }
 
 func (s *session) ack(boot string) error {
-	return s.stream.Send(&wirepb.Down{Kind: &wirepb.Down_Ack{Ack: &wirepb.Ack{BootId: boot, Seq: s.positions[boot].Seq}}})
+	p, _ := s.last.Of(boot)
+	return s.stream.Send(&wirepb.Down{Kind: &wirepb.Down_Ack{Ack: &wirepb.Ack{BootId: boot, Seq: p.Seq}}})
 }
