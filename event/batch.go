@@ -75,7 +75,7 @@ func newEncoder() *zstd.Encoder {
 }
 
 func newDecoder() *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(uint64(DefaultLimits.Raw)), zstd.WithDecoderConcurrency(2))
+	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(uint64(DefaultLimits.Raw)), zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderConcurrency(2))
 	if err != nil {
 		panic(err) // the options are constants: a mistake of the programmer
 	}
@@ -104,6 +104,17 @@ func (b *Batch) Encode() ([]byte, error) {
 	return encoder.EncodeAll(w.buf, head), nil
 }
 
+// RawSize returns how many bytes Decode of an encoded batch will hold after
+// decompression, 0 when it is no batch. Decode refuses a batch that holds
+// more than it tells, so that the work can be paid for in advance.
+func RawSize(payload []byte) uint64 {
+	if len(payload) < len(magic) || string(payload[:len(magic)]) != magic {
+		return 0
+	}
+	size, _ := binary.Uvarint(payload[len(magic):])
+	return size
+}
+
 // Decode reads an encoded batch. Every error wraps picket.Invalid or
 // picket.TooLarge. Tables and columns that this build does not know are kept.
 func Decode(payload []byte, l Limits) (*Batch, error) {
@@ -120,7 +131,8 @@ func Decode(payload []byte, l Limits) (*Batch, error) {
 	if size > uint64(l.Raw) {
 		return nil, fmt.Errorf("decode batch: %d bytes after decompression, at most %d: %w", size, l.Raw, picket.TooLarge)
 	}
-	raw, err := decoder.DecodeAll(payload[len(magic)+n:], make([]byte, 0, min(size, 1<<20)))
+	// The decoder stops at the capacity: a batch takes no more than it told.
+	raw, err := decoder.DecodeAll(payload[len(magic)+n:], make([]byte, 0, size))
 	if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
 		return nil, fmt.Errorf("decode batch: zstd: %v: %w", err, picket.TooLarge)
 	}

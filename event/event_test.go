@@ -277,8 +277,8 @@ func FuzzDecodeRaw(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	_, n := binary.Uvarint(payload[len(magic):])
-	raw, err := decoder.DecodeAll(payload[len(magic)+n:], nil)
+	size, n := binary.Uvarint(payload[len(magic):])
+	raw, err := decoder.DecodeAll(payload[len(magic)+n:], make([]byte, 0, size))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -325,4 +325,32 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/row")
+}
+
+func TestRawSize(t *testing.T) {
+	t.Parallel()
+	var b Builder
+	b.Add(&DeviceEvents{Timestamp: 1, ActionType: "SensorStarted", AdditionalFields: strings.Repeat("x", 5000)})
+	payload, err := (&Batch{BootID: "b", Seq: 1, Blocks: b.Take()}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := RawSize(payload)
+	if size < 5000 || size > 6000 {
+		t.Errorf("RawSize = %d", size)
+	}
+	for _, p := range [][]byte{nil, []byte("PKB"), []byte("PKB\x01"), []byte("XXXX\x05")} {
+		if got := RawSize(p); got != 0 {
+			t.Errorf("RawSize(%q) = %d", p, got)
+		}
+	}
+	// The size comes before the compressed bytes; a batch that tells less than
+	// it holds is refused.
+	head := len(magic) + len(binary.AppendUvarint(nil, size))
+	for _, told := range []uint64{0, 1, size - 1, size + 1} {
+		lie := append(binary.AppendUvarint([]byte(magic), told), payload[head:]...)
+		if _, err := Decode(lie, DefaultLimits); picket.Kind(err) != picket.Invalid && picket.Kind(err) != picket.TooLarge {
+			t.Errorf("told %d of %d: %v", told, size, err)
+		}
+	}
 }
