@@ -514,7 +514,7 @@ func TestLastText(t *testing.T) {
 	t.Parallel()
 	var l Last
 	for i, boot := range []string{"b1", "b2", "b3", "b4", "b5", "b6", "b2"} {
-		l = l.after(Position{boot, uint64(i + 1), event.HashOf([]byte(boot))})
+		l = l.After(Position{boot, uint64(i + 1), event.HashOf([]byte(boot))})
 	}
 	got, err := parseLast(l.text())
 	if err != nil || !got.same(&l) {
@@ -539,8 +539,8 @@ func TestLastText(t *testing.T) {
 }
 
 func FuzzParseLast(f *testing.F) {
-	l := (&Last{}).after(Position{"boot", 7, event.Hash{1}})
-	l = l.after(Position{"next", 1, event.Hash{2}})
+	l := (&Last{}).After(Position{"boot", 7, event.Hash{1}})
+	l = l.After(Position{"next", 1, event.Hash{2}})
 	f.Add(l.text())
 	f.Add(" :: ")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -59,8 +59,8 @@ func (l *Last) Positions() []Position {
 	return append([]Position{l.Position}, l.Past...)
 }
 
-// after returns what holds once p is durable on top of l.
-func (l *Last) after(p Position) Last {
+// After returns what holds once p is durable on top of l.
+func (l *Last) After(p Position) Last {
 	next := Last{Position: p}
 	for _, old := range l.Positions() {
 		if old.BootID != p.BootID && len(next.Past) < maxPast {

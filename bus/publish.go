@@ -60,7 +60,7 @@ func (b *Bus) Publish(ctx context.Context, e *event.Envelope, known Last) (Last,
 }
 
 func (b *Bus) put(ctx context.Context, t *tenantStream, e *event.Envelope, known Last) (Last, error) {
-	next := known.after(Position{e.BootID, e.Seq, event.HashOf(e.Payload)})
+	next := known.After(Position{e.BootID, e.Seq, event.HashOf(e.Payload)})
 	msg := nats.NewMsg(subject(e.Tenant, e.DeviceID))
 	msg.Data = e.Marshal()
 	msg.Header.Set(lastHeader, next.text())

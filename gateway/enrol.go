@@ -5,7 +5,9 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 
 	"connectrpc.com/connect"
@@ -27,22 +29,23 @@ func (g *Gateway) Enrol(ctx context.Context, req *connect.Request[wirepb.EnrolRe
 	}
 	token, err := wire.ParseToken(req.Msg.Token)
 	if err != nil {
-		g.metrics.refused.WithLabelValues("token").Inc()
-		return nil, g.code(err)
-	}
-	key, err := pki.RequestKey(req.Msg.Csr)
-	if err != nil {
-		return nil, g.code(err)
+		return nil, g.refuseEnrol(ctx, picket.DefaultTenant, "", addr, err)
 	}
 	facts := req.Msg.Facts
 	if facts == nil {
 		facts = &wirepb.Facts{}
 	}
+	clipFacts(facts)
+	if !g.Keys.HasTenant(token.Tenant) {
+		return nil, g.refuseEnrol(ctx, picket.DefaultTenant, facts.HostName, addr, fmt.Errorf("enrolment token: not good here: %w", picket.Denied))
+	}
+	key, err := pki.RequestKey(req.Msg.Csr)
+	if err != nil {
+		return nil, g.refuseEnrol(ctx, token.Tenant, facts.HostName, addr, err)
+	}
 	e, err := g.Registry.Enrol(ctx, token, key, facts, addr)
 	if err != nil {
-		g.metrics.refused.WithLabelValues("token").Inc()
-		g.Auditor.Audit(ctx, token.Tenant, picket.AuditEntry{Actor: "sensor", Action: "device.enrol", Target: facts.HostName, Outcome: picket.AuditDenied, Address: addr, Detail: map[string]string{"error": err.Error()}})
-		return nil, g.code(err)
+		return nil, g.refuseEnrol(ctx, token.Tenant, facts.HostName, addr, err)
 	}
 	g.Auditor.Audit(ctx, token.Tenant, picket.AuditEntry{Actor: "sensor", Action: "device.enrol", Target: e.DeviceID, Outcome: picket.AuditSuccess, Address: addr, Detail: map[string]string{"host": facts.HostName, "group": e.Group}})
 	return connect.NewResponse(&wirepb.EnrolResponse{
@@ -51,9 +54,21 @@ func (g *Gateway) Enrol(ctx context.Context, req *connect.Request[wirepb.EnrolRe
 	}), nil
 }
 
+// refuseEnrol counts and audits an enrolment that failed, and returns the
+// answer. A token that names no tenant of ours is noted with the default one.
+func (g *Gateway) refuseEnrol(ctx context.Context, tenant, target, addr string, err error) error {
+	g.metrics.refused.WithLabelValues("enrolment").Inc()
+	outcome := picket.AuditDenied
+	if picket.Kind(err) == picket.Internal || picket.Kind(err) == picket.Unavailable {
+		outcome = picket.AuditFailure
+	}
+	g.Auditor.Audit(ctx, tenant, picket.AuditEntry{Actor: "sensor", Action: "device.enrol", Target: target, Outcome: outcome, Address: addr, Detail: map[string]string{"error": err.Error()}})
+	return g.code(err)
+}
+
 // Renew gives a device a fresh certificate.
 func (g *Gateway) Renew(ctx context.Context, req *connect.Request[wirepb.RenewRequest]) (*connect.Response[wirepb.RenewResponse], error) {
-	id := ctx.Value(identityKey{}).(pki.Identity)
+	id := ctx.Value(callerKey{}).(caller).id
 	key, err := pki.RequestKey(req.Msg.Csr)
 	if err != nil {
 		return nil, g.code(err)
@@ -73,30 +88,51 @@ func host(addr string) string {
 	return addr
 }
 
-// addressLimiter bounds attempts per address. It forgets everybody when too
-// many addresses ask, so that its memory is bounded.
+// addressLimiter bounds attempts per address and of all addresses together.
+// It forgets everybody when too many addresses ask, so that its memory is
+// bounded.
 type addressLimiter struct {
 	perMinute int
+	total     *rate.Limiter
 	mu        sync.Mutex
 	byAddress map[string]*rate.Limiter
 }
 
-const maxAddresses = 10_000
+const (
+	maxAddresses = 10_000
+	allAddresses = 50 // times what one may
+)
 
 func newAddressLimiter(perMinute int) *addressLimiter {
-	return &addressLimiter{perMinute: perMinute, byAddress: map[string]*rate.Limiter{}}
+	all := allAddresses * perMinute
+	return &addressLimiter{perMinute: perMinute, total: rate.NewLimiter(rate.Limit(float64(all)/60), all), byAddress: map[string]*rate.Limiter{}}
 }
 
 func (a *addressLimiter) allow(addr string) bool {
+	key := network(addr)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l := a.byAddress[addr]
+	l := a.byAddress[key]
 	if l == nil {
 		if len(a.byAddress) >= maxAddresses {
 			clear(a.byAddress)
 		}
 		l = rate.NewLimiter(rate.Limit(float64(a.perMinute)/60), a.perMinute)
-		a.byAddress[addr] = l
+		a.byAddress[key] = l
 	}
-	return l.Allow()
+	return l.Allow() && a.total.Allow()
+}
+
+// network is what one party usually holds: an IPv4 address, or the 64 bits in
+// front of an IPv6 address.
+func network(addr string) string {
+	ip, err := netip.ParseAddr(addr)
+	if err != nil || ip.Unmap().Is4() {
+		return addr
+	}
+	p, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return addr
+	}
+	return p.String()
 }

@@ -15,6 +15,8 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/bus"
@@ -72,16 +74,27 @@ type Auditor interface {
 	Audit(ctx context.Context, tenant string, e picket.AuditEntry)
 }
 
-// Limits bound what one device or address may ask for.
+// Limits bound what one device, tenant or address may take, so that a rogue
+// one cannot hurt the others. A batch counts by its bytes as sent and an eighth
+// of its bytes after decompression.
 type Limits struct {
-	Batch          event.Limits
-	BytesPerSecond int           // of payload, per device; burst is eight seconds' worth
-	EnrolPerMinute int           // attempts per address
-	Idle           time.Duration // without a message before the stream is closed
+	Batch                event.Limits
+	BytesPerSecond       int           // per device; burst is eight seconds' worth
+	BatchesPerSecond     int           // per device; burst is five seconds' worth
+	TenantBytesPerSecond int           // burst is eight seconds' worth
+	TenantInFlight       int64         // bytes of a tenant that are received and not durable yet
+	Decoding             int64         // bytes after decompression of all batches being checked at once
+	EnrolPerMinute       int           // attempts per address; all addresses together fifty times that
+	Connections          int           // of all devices
+	Hello                time.Duration // until a new stream or call must have said what it wants
+	Idle                 time.Duration // without a message before the stream is closed
 }
 
 // DefaultLimits suit a server with some thousands of devices.
-var DefaultLimits = Limits{Batch: event.DefaultLimits, BytesPerSecond: 8 << 20, EnrolPerMinute: 30, Idle: 3 * time.Minute}
+var DefaultLimits = Limits{
+	Batch: event.DefaultLimits, BytesPerSecond: 8 << 20, BatchesPerSecond: 200, TenantBytesPerSecond: 128 << 20,
+	TenantInFlight: 64 << 20, Decoding: 256 << 20, EnrolPerMinute: 30, Connections: 20_000, Hello: 15 * time.Second, Idle: 3 * time.Minute,
+}
 
 // Options are everything that a gateway needs from outside.
 type Options struct {
@@ -100,6 +113,8 @@ type Gateway struct {
 	Options
 	sessions *sessions
 	enrols   *addressLimiter
+	shares   *shares
+	decoding *semaphore.Weighted
 	metrics  *metrics
 	server   *http.Server
 	ctx      context.Context // ends streams when the gateway stops
@@ -108,7 +123,10 @@ type Gateway struct {
 
 // New makes a gateway. Call Serve to run it.
 func New(o Options) *Gateway {
-	g := &Gateway{Options: o, sessions: newSessions(), enrols: newAddressLimiter(o.Limits.EnrolPerMinute), metrics: newMetrics(o.Metrics)}
+	g := &Gateway{
+		Options: o, sessions: newSessions(), enrols: newAddressLimiter(o.Limits.EnrolPerMinute), metrics: newMetrics(o.Metrics),
+		shares: &shares{limits: o.Limits, all: map[string]*share{}}, decoding: semaphore.NewWeighted(o.Limits.Decoding),
+	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	limit := connect.WithReadMaxBytes(o.Limits.Batch.Compressed + 64<<10)
 	mux := http.NewServeMux()
@@ -121,8 +139,12 @@ func New(o Options) *Gateway {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       o.Limits.Idle,
 		MaxHeaderBytes:    64 << 10,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 16, MaxReadFrameSize: 1 << 20},
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 16, MaxReadFrameSize: 1 << 20,
+			// A peer that vanished without a word is noticed by both ends.
+			SendPingTimeout: time.Minute, PingTimeout: 20 * time.Second, WriteByteTimeout: 30 * time.Second,
+		},
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	return g
 }
@@ -157,7 +179,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		}
 	})
 	defer stop()
-	err := g.server.Serve(tls.NewListener(l, g.TLS()))
+	err := g.server.Serve(tls.NewListener(netutil.LimitListener(l, g.Limits.Connections), g.TLS()))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -187,7 +209,27 @@ func bounded(next http.Handler) http.Handler {
 	})
 }
 
-type identityKey struct{}
+type callerKey struct{}
+
+// caller is who calls, by certificate, and the means to limit how long a call
+// takes.
+type caller struct {
+	id      pki.Identity
+	control *http.ResponseController
+}
+
+// hurried bounds how long a call may take to say what it wants and to read
+// the answer.
+func (g *Gateway) hurried(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		if err := errors.Join(c.SetReadDeadline(time.Now().Add(g.Limits.Hello)), c.SetWriteDeadline(time.Now().Add(2*g.Limits.Hello))); err != nil {
+			g.Log.Error("call without a deadline", "error", err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
 
 // authenticated lets only requests with a good device certificate through.
 func (g *Gateway) authenticated(next http.Handler) http.Handler {
@@ -205,7 +247,7 @@ func (g *Gateway) authenticated(next http.Handler) http.Handler {
 			_ = refuse.Write(w, r, connect.NewError(connect.CodeUnauthenticated, errors.New("a device certificate is needed")))
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, id)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller{id, http.NewResponseController(w)})))
 	})
 }
 

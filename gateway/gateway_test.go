@@ -130,6 +130,11 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, tenant := range []string{"default", "other"} {
+		if err := keys.EnsureTenant(tenant); err != nil {
+			t.Fatal(err)
+		}
+	}
 	b, err := bus.Open(context.Background(), bus.Options{Dir: dir + "/bus", MaxBytes: 1 << 30, Log: log})
 	if err != nil {
 		t.Fatal(err)

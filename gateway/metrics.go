@@ -14,6 +14,7 @@ type metrics struct {
 	waits   prometheus.Counter
 	streams prometheus.Gauge
 	publish prometheus.Histogram
+	ack     prometheus.Histogram
 	clashes prometheus.Counter
 }
 
@@ -33,6 +34,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Subsystem: "gateway", Name: "streams", Help: "Live streams of devices."}),
 		publish: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "picket", Subsystem: "gateway", Name: "publish_seconds", Help: "Time until a batch was durable.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
 	}
-	r.MustRegister(m.batches, m.rows, m.bytes, m.repeats, m.missing, m.waits, m.clashes, m.refused, m.streams, m.publish)
+	m.ack = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "picket", Subsystem: "gateway", Name: "ack_seconds", Help: "Time from the arrival of a batch until it was acknowledged.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16)})
+	r.MustRegister(m.batches, m.rows, m.bytes, m.repeats, m.missing, m.waits, m.clashes, m.refused, m.streams, m.publish, m.ack)
 	return m
 }

@@ -27,6 +27,7 @@ type liveSession struct {
 	instance uint64
 	cancel   context.CancelCauseFunc
 	refresh  chan struct{} // the policy changed
+	ended    chan struct{} // closed when nothing more is made durable
 }
 
 // remembered is how many replaced instances of a device are kept.
@@ -36,17 +37,17 @@ func newSessions() *sessions {
 	return &sessions{live: map[string]*liveSession{}, last: map[string]uint64{}, past: map[string][]uint64{}}
 }
 
-// open makes a session the live one of its device and ends the one before.
-// Clash is true when the instance was replaced earlier and is back: a sensor
+// open makes a session the live one of its device, tells the one before to end
+// and returns it: it is over once its ended is closed. Clash is true when the instance was replaced earlier and is back: a sensor
 // that restarts never comes back as an earlier run, so two are running.
-func (s *sessions) open(key string, l *liveSession) (clash bool) {
+func (s *sessions) open(key string, l *liveSession) (old *liveSession, clash bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range s.past[key] {
 		clash = clash || i == l.instance
 	}
 	before, known := s.last[key]
-	if old := s.live[key]; old != nil {
+	if old = s.live[key]; old != nil {
 		old.cancel(errSuperseded)
 		before, known = old.instance, true
 	}
@@ -55,11 +56,12 @@ func (s *sessions) open(key string, l *liveSession) (clash bool) {
 		s.past[key] = past[max(0, len(past)-remembered):]
 	}
 	s.live[key] = l
-	return clash
+	return old, clash
 }
 
 // done forgets a session unless another took its place.
 func (s *sessions) done(key string, l *liveSession) {
+	close(l.ended)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.live[key] == l {

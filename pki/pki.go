@@ -89,6 +89,13 @@ func (s *Store) EnsureTenant(tenant string) error {
 	return err
 }
 
+// HasTenant reports whether a tenant has an authority. It never makes one, so
+// the name may come from anywhere.
+func (s *Store) HasTenant(tenant string) bool {
+	_, err := s.authority(tenant, false)
+	return err == nil
+}
+
 // RequestKey returns the public key of a certificate request (DER), after
 // checking that the requester holds the private one. Nothing else of a
 // request is used.

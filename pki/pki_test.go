@@ -193,6 +193,9 @@ func TestVerifyDeviceRefuses(t *testing.T) {
 			t.Errorf("%s: VerifyDevice = %+v, %v; want Denied", name, id, err)
 		}
 	}
+	if s.HasTenant("nobody") || s.HasTenant("../acme") || !s.HasTenant("acme") {
+		t.Error("tenants are not told from others")
+	}
 	if _, err := os.Stat(filepath.Join(s.dir, "tenants", "nobody")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a certificate made the authority of a tenant")
 	}
