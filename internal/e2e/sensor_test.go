@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/picket-edr/picket/bench"
+)
+
+// agent is one picket-sensor process with its own data folder.
+type agent struct {
+	t       *testing.T
+	program string
+	data    string
+	said    bench.Output
+	cmd     *exec.Cmd
+	exited  chan struct{}
+}
+
+// enrolled makes a sensor with an identity at a gateway's address.
+func enrolled(t *testing.T, s *bench.Server, gateway string) *agent {
+	t.Helper()
+	a := &agent{t: t, program: program(t, "picket-sensor"), data: t.TempDir()}
+	token, err := s.EnrolmentToken(context.Background(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(a.program, "--data", a.data, "enrol", "--server", gateway)
+	cmd.Env = append(os.Environ(), "PICKET_TOKEN="+token)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("enrol: %v\n%s", err, out)
+	}
+	t.Cleanup(func() {
+		a.signal(syscall.SIGTERM)
+		if t.Failed() {
+			t.Logf("the sensor said:\n%s", a.said.Tail(4000))
+		}
+	})
+	return a
+}
+
+// start runs the sensor.
+func (a *agent) start() {
+	a.t.Helper()
+	cmd := exec.Command(a.program, "--data", a.data, "run")
+	cmd.Stdout, cmd.Stderr = &a.said, &a.said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	a.cmd, a.exited = cmd, exited
+	go func() {
+		_ = cmd.Wait()
+		close(exited)
+	}()
+}
+
+// signal ends the sensor and waits for its end.
+func (a *agent) signal(sig os.Signal) {
+	if a.cmd == nil {
+		return
+	}
+	_ = a.cmd.Process.Signal(sig)
+	select {
+	case <-a.exited:
+	case <-time.After(30 * time.Second):
+		a.t.Error("the sensor does not stop")
+		_ = a.cmd.Process.Kill()
+		<-a.exited
+	}
+	a.cmd = nil
+}
+
+// sensorStatus is what the tests read of "picket-sensor status --json".
+type sensorStatus struct {
+	DeviceID   string            `json:"device_id"`
+	Connected  bool              `json:"connected"`
+	Rung       string            `json:"rung"`
+	Events     map[string]uint64 `json:"events"`
+	Lost       map[string]uint64 `json:"lost"`
+	SpoolBytes int64             `json:"spool_bytes"`
+}
+
+func (a *agent) status() (sensorStatus, error) {
+	var s sensorStatus
+	out, err := exec.Command(a.program, "--data", a.data, "status", "--json").Output()
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(out, &s)
+}
+
+// connected waits until the sensor has a stream and collects.
+func (a *agent) connected() sensorStatus {
+	a.t.Helper()
+	var s sensorStatus
+	eventually(a.t, 60*time.Second, "the sensor is connected and collects", func() bool {
+		var err error
+		s, err = a.status()
+		return err == nil && s.Connected && s.Rung != "" && s.Rung != "off"
+	})
+	return s
+}
