@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button } from "@fluentui/react-components";
+import { ChevronDownRegular, ChevronRightRegular, MoreHorizontalRegular } from "@fluentui/react-icons";
+import { Link } from "@tanstack/react-router";
+import { useMemo, useState } from "react";
+import type { Alert } from "../../api/types";
+import { type Column, Grid } from "../../components/Grid";
+import { Severity } from "../../components/Severity";
+import { StatusMark } from "../../components/Status";
+import { InQueue, Time } from "../../components/Time";
+import { toggled } from "../../components/selection";
+import { count, counted, words } from "../../format/number";
+import css from "../list.module.css";
+import { type GroupRow, groupByTitle, groupRows } from "./query";
+
+export interface AlertGridProps {
+  rows: Alert[];
+  total?: number;
+  sort?: string;
+  onSort?: (s: string) => void;
+  selected?: ReadonlySet<string>;
+  onSelect?: (s: Set<string>) => void;
+  current?: string | undefined;
+  onOpen: (a: Alert) => void;
+  onManage?: (a: Alert) => void;
+  hasMore?: boolean;
+  loadingMore?: boolean;
+  onMore?: () => void;
+  /** Leaves out the device column, on the page of one device. */
+  oneDevice?: boolean;
+}
+
+function TitleCell({ alert }: { alert: Alert }) {
+  return (
+    <span className={css.twoLines}>
+      <Link to="/alerts/$id" params={{ id: alert.id }} className={css.strong ?? ""} title={alert.title}>{alert.title}</Link>
+      <span className={css.second}>{words(alert.category)}{alert.count > 1 && `, ${counted(alert.count, "event")}`}</span>
+    </span>
+  );
+}
+
+function WhereCell({ alert, oneDevice }: { alert: Alert; oneDevice: boolean | undefined }) {
+  return (
+    <span className={css.twoLines}>
+      {!oneDevice && <Link to="/devices/$id" params={{ id: alert.deviceId }}>{alert.deviceName || alert.deviceId}</Link>}
+      <span className={oneDevice ? undefined : css.second}>{alert.user || "No user"}</span>
+    </span>
+  );
+}
+
+function alertColumns(onManage: ((a: Alert) => void) | undefined, oneDevice: boolean | undefined): Column<Alert>[] {
+  const columns: Column<Alert>[] = [
+    { id: "title", header: "Title", width: "minmax(240px, 3fr)", sort: "title", cell: (a) => <TitleCell alert={a} /> },
+    { id: "device", header: oneDevice ? "User" : "Device and user", width: "minmax(140px, 1.4fr)", sort: oneDevice ? "user" : "device", cell: (a) => <WhereCell alert={a} oneDevice={oneDevice} /> },
+    { id: "severity", header: "Severity", width: "128px", sort: "severity", descendingFirst: true, cell: (a) => <Severity value={a.severity} /> },
+    { id: "last", header: "Last activity", width: "145px", sort: "lastActivity", descendingFirst: true, cell: (a) => <Time value={a.lastActivity} /> },
+    { id: "queue", header: "Time in queue", width: "92px", sort: "created", cell: (a) => <InQueue since={a.created} /> },
+    { id: "source", header: "Source", width: "80px", sort: "source", cell: (a) => a.detectionSource },
+    { id: "status", header: "Status", width: "110px", sort: "status", cell: (a) => <StatusMark value={a.status} /> },
+    { id: "assigned", header: "Assigned to", width: "minmax(90px, 0.8fr)", sort: "assignedTo", cell: (a) => a.assignedTo || <span className="muted">Not assigned</span> },
+  ];
+  if (onManage) {
+    columns.push({
+      id: "manage",
+      header: "",
+      width: "32px",
+      cell: (a) => <Button size="small" appearance="subtle" icon={<MoreHorizontalRegular />} aria-label={`Manage alert ${a.title}`} title="Manage" onClick={() => onManage(a)} />,
+    });
+  }
+  return columns;
+}
+
+/** Alerts as one list. */
+export function AlertGrid({ onManage, oneDevice, ...props }: AlertGridProps) {
+  const columns = useMemo(() => alertColumns(onManage, oneDevice), [onManage, oneDevice]);
+  return <Grid label="Alerts" columns={columns} rowHeight={46} rowKey={(a) => a.id} rowLabel={(a) => a.title} {...props} />;
+}
+
+/** Alerts of equal title together; a group opens to its alerts. */
+export function GroupGrid({ rows, onManage, onOpen, ...props }: AlertGridProps) {
+  const [open, setOpen] = useState<Set<string>>(new Set());
+  const groups = useMemo(() => groupByTitle(rows), [rows]);
+  const lines = useMemo(() => groupRows(groups, open), [groups, open]);
+  const toggle = (key: string) => setOpen((o) => toggled(o, key));
+  const columns: Column<GroupRow>[] = alertColumns(onManage, false).map((c) => ({
+    ...c,
+    cell: (r) => (r.kind === "alert" ? c.cell(r.alert) : groupCell(c.id, r, toggle)),
+  }));
+  return (
+    <Grid
+      label="Alerts grouped by title"
+      columns={columns}
+      rows={lines}
+      rowHeight={46}
+      rowKey={(r) => (r.kind === "alert" ? r.alert.id : `group ${r.group.key}`)}
+      onOpen={(r) => (r.kind === "alert" ? onOpen(r.alert) : toggle(r.group.key))}
+      sort={props.sort ?? ""}
+      {...(props.onSort ? { onSort: props.onSort } : {})}
+      current={props.current}
+      {...(props.hasMore !== undefined ? { hasMore: props.hasMore } : {})}
+      {...(props.loadingMore !== undefined ? { loadingMore: props.loadingMore } : {})}
+      {...(props.onMore ? { onMore: props.onMore } : {})}
+    />
+  );
+}
+
+function groupCell(column: string, { group, open }: Extract<GroupRow, { kind: "group" }>, toggle: (key: string) => void) {
+  switch (column) {
+    case "title":
+      return (
+        <span className={css.withIcon}>
+          <Button
+            size="small"
+            appearance="subtle"
+            icon={open ? <ChevronDownRegular /> : <ChevronRightRegular />}
+            aria-expanded={open}
+            aria-label={`${open ? "Close" : "Open"} group ${group.title}`}
+            onClick={() => toggle(group.key)}
+          />
+          <span className={css.twoLines}>
+            <span className={css.strong}>{group.title}</span>
+            <span className={css.second}>{words(group.category)}, {counted(group.alerts.length, "alert")}</span>
+          </span>
+        </span>
+      );
+    case "device":
+      return counted(group.devices, "device");
+    case "severity":
+      return <Severity value={group.severity} />;
+    case "last":
+      return <Time value={group.lastActivity} />;
+    case "status":
+      return `${count(group.alerts.filter((a) => a.status === "New").length)} new`;
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Tab, TabList } from "@fluentui/react-components";
+import { useQuery } from "@tanstack/react-query";
+import { setupQuery } from "../../api/queries";
+import { Organisation } from "../../components/Organisation";
+import { Card, Page } from "../../components/Page";
+import { Empty, Failed, LoadingLines } from "../../components/states";
+import { useToasts } from "../../components/toasts";
+import { useSearchState } from "../../components/useSearchState";
+import { oneOf } from "../../search";
+import { useCan } from "../../session";
+import { Audit } from "./Audit";
+import { Tokens } from "./Tokens";
+
+const tabs = ["general", "enrolment", "audit"] as const;
+
+/** Settings of the organisation. */
+export function Settings() {
+  const [search, change] = useSearchState();
+  const tab = oneOf(search.tab, tabs, "general");
+  const canEnrol = useCan("enrolment.manage");
+  const canAudit = useCan("audit.read");
+  return (
+    <Page
+      title="Settings"
+      fill={tab === "audit"}
+      below={
+        <TabList selectedValue={tab} onTabSelect={(_, d) => change({ tab: d.value === "general" ? undefined : String(d.value) }, "push")}>
+          <Tab value="general">General</Tab>
+          <Tab value="enrolment">Enrolment</Tab>
+          <Tab value="audit">Audit log</Tab>
+        </TabList>
+      }
+    >
+      {tab === "general" && <General />}
+      {tab === "enrolment" && (canEnrol ? <Tokens /> : <Refused />)}
+      {tab === "audit" && (canAudit ? <Audit /> : <Refused />)}
+    </Page>
+  );
+}
+
+function Refused() {
+  return <Empty title="Your role does not include this">Ask an administrator of your organisation.</Empty>;
+}
+
+function General() {
+  const setup = useQuery(setupQuery);
+  const can = useCan("settings.manage");
+  const toasts = useToasts();
+  return (
+    <Card title="Organisation">
+      {setup.isPending && <LoadingLines label="Loading settings" />}
+      {setup.isError && !setup.data && <Failed what="The settings" error={setup.error} onRetry={() => void setup.refetch()} />}
+      {setup.data && <Organisation setup={setup.data} action="Save" readOnly={!can} onSaved={() => toasts.done("Settings saved")} />}
+    </Card>
+  );
+}
