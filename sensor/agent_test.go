@@ -38,6 +38,8 @@ func equal(t testing.TB, want, got any) {
 	}
 }
 
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 func testFacts(boot string) func() *wirepb.Facts {
 	return func() *wirepb.Facts {
 		return &wirepb.Facts{HostName: "host.test", OsPlatform: "Linux", MachineId: "m1", BootId: boot, IpAddresses: []string{"192.0.2.7"}}
@@ -132,7 +134,7 @@ func enrolled(t *testing.T, g *fakeGateway) *harness {
 	must(t, err)
 	h := &harness{t: t, g: g, dir: dir, c: newScripted()}
 	h.o = Options{
-		Dir: dir, Proxy: ProxyDirect, Log: slog.New(slog.DiscardHandler), Facts: testFacts(testBoot), Open: h.c.open,
+		Dir: dir, Proxy: ProxyDirect, Log: discard(), Facts: testFacts(testBoot), Open: h.c.open,
 		Timing: Timing{Flush: 5 * time.Millisecond, Health: 20 * time.Millisecond, Backoff: 5 * time.Millisecond, BackoffMax: 20 * time.Millisecond,
 			RefusedWait: 5 * time.Millisecond, Drain: 10 * time.Second, Collector: 5 * time.Millisecond, Watch: 5 * time.Millisecond},
 	}
@@ -213,6 +215,7 @@ func TestStatusAndHealth(t *testing.T) {
 	h.rowsAtServer(31)
 	h.c.mu.Lock()
 	h.c.lost["ring.file"] = 7
+	h.c.lost["hash.late"] = 3 // not an event
 	h.c.mu.Unlock()
 	h.g.await("loss in a report", func() bool {
 		n := len(h.g.healths)
@@ -221,7 +224,7 @@ func TestStatusAndHealth(t *testing.T) {
 	s := h.status()
 	want := &Status{
 		DeviceID: testDevice, Tenant: testTenant, Group: "servers", Server: h.g.addr, Way: "direct", Connected: true, BootID: testBoot,
-		Rung: "tracepoint", Hooks: h.c.Hooks(), Lost: map[string]uint64{"ring.file": 7}, Version: picket.Version, PID: os.Getpid(),
+		Rung: "tracepoint", Hooks: h.c.Hooks(), Lost: map[string]uint64{"ring.file": 7}, Incomplete: map[string]uint64{"hash.late": 3}, Version: picket.Version, PID: os.Getpid(),
 		Events:     map[string]uint64{"DeviceEvents": 1, "DeviceFileEvents": 10, "DeviceNetworkEvents": 10, "DeviceProcessEvents": 10},
 		SpoolLimit: spool.DefaultLimit,
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,10 +43,11 @@ func (u *usage) now() (percent float64, rss uint64) {
 	return u.percent, rss
 }
 
-// lost returns the events lost since the start, by class.
-func (a *agent) lost() map[string]uint64 {
+// losses returns the events lost since the start, by class, and the details
+// that events had to do without.
+func (a *agent) losses() (lost, incomplete map[string]uint64) {
 	a.mu.Lock()
-	lost := maps.Clone(a.lostOnce)
+	lost = maps.Clone(a.lostOnce)
 	c := a.collector
 	a.mu.Unlock()
 	if c != nil {
@@ -57,7 +59,14 @@ func (a *agent) lost() map[string]uint64 {
 	for class, n := range a.spool.Stats().Lost {
 		lost[class] += n
 	}
-	return lost
+	incomplete = map[string]uint64{}
+	for class, n := range lost {
+		if strings.HasPrefix(class, "hash.") || strings.HasPrefix(class, "cache.") {
+			incomplete[class] = n
+			delete(lost, class)
+		}
+	}
+	return lost, incomplete
 }
 
 // collecting returns how events are collected.
@@ -76,8 +85,10 @@ func (a *agent) report() *wirepb.Health {
 	rung, hooks := a.collecting()
 	percent, rss := a.usage.now()
 	st := a.spool.Stats()
+	lost, incomplete := a.losses()
+	maps.Copy(lost, incomplete) // the server tells them apart by their names
 	h := &wirepb.Health{
-		TimeUs: time.Now().UnixMicro(), Rung: rung, Events: a.intake.counts(), Lost: a.lost(), SpoolBytes: uint64(st.Bytes),
+		TimeUs: time.Now().UnixMicro(), Rung: rung, Events: a.intake.counts(), Lost: lost, SpoolBytes: uint64(st.Bytes),
 		SpoolLimitBytes: uint64(st.Limit), CpuPercent: percent, RssBytes: rss, Notes: a.notes.take(), IpAddresses: a.o.Facts().IpAddresses,
 	}
 	for _, k := range hooks {
@@ -93,6 +104,7 @@ func (a *agent) status() Status {
 	percent, rss := a.usage.now()
 	st := a.spool.Stats()
 	link := a.uplink.link()
+	lost, incomplete := a.losses()
 	a.mu.Lock()
 	policy := a.policy
 	a.mu.Unlock()
@@ -102,8 +114,9 @@ func (a *agent) status() Status {
 	return Status{
 		Version: picket.Version, PID: os.Getpid(), DeviceID: id.DeviceID, Tenant: id.Tenant, Group: link.group, Server: a.uplink.server,
 		Way: link.way.String(), Connected: link.connected, Since: link.since, LastError: link.lastError, LastAck: link.lastAck, Throttled: link.throttled,
-		Certificate: creds.cert.Leaf.NotAfter, BootID: a.facts.BootId, Rung: rung, Hooks: hooks, Events: a.intake.counts(), Lost: a.lost(),
-		Filtered: a.intake.filtered.Load(), SpoolBytes: st.Bytes, SpoolLimit: st.Limit, SpoolError: st.LastError, Policy: policy,
+		Certificate: creds.cert.Leaf.NotAfter, BootID: a.facts.BootId, Rung: rung, Hooks: hooks, Events: a.intake.counts(), Lost: lost,
+		Incomplete: incomplete,
+		Filtered:   a.intake.filtered.Load(), SpoolBytes: st.Bytes, SpoolLimit: st.Limit, SpoolError: st.LastError, Policy: policy,
 		CPUPercent: percent, RSSBytes: rss, UptimeSeconds: int64(time.Since(a.since).Seconds()),
 	}
 }
@@ -129,7 +142,8 @@ const (
 
 // watch looks from time to time until ctx ends.
 func (a *agent) watch(ctx context.Context) {
-	w := &watcher{a: a, lost: a.lost(), damaged: a.spool.Stats().Lost["spool.damaged"]}
+	lost, _ := a.losses()
+	w := &watcher{a: a, lost: lost, damaged: a.spool.Stats().Lost["spool.damaged"]}
 	tick := time.NewTicker(a.o.Timing.Watch)
 	defer tick.Stop()
 	for {
@@ -156,7 +170,7 @@ func (w *watcher) look(ctx context.Context, now time.Time) {
 }
 
 func (w *watcher) losses(now time.Time) {
-	lost := w.a.lost()
+	lost, _ := w.a.losses()
 	var more uint64
 	for class, n := range lost {
 		if n > w.lost[class] {

@@ -35,9 +35,10 @@ type Status struct {
 	BootID        string            `json:"boot_id"`
 	Rung          string            `json:"rung"`
 	Hooks         []picket.Hook     `json:"hooks"`
-	Events        map[string]uint64 `json:"events"`   // since start, by table
-	Lost          map[string]uint64 `json:"lost"`     // since start, by class
-	Filtered      uint64            `json:"filtered"` // left out by policy
+	Events        map[string]uint64 `json:"events"`     // since start, by table
+	Lost          map[string]uint64 `json:"lost"`       // since start, by class
+	Incomplete    map[string]uint64 `json:"incomplete"` // details that events had to do without
+	Filtered      uint64            `json:"filtered"`   // left out by policy
 	SpoolBytes    int64             `json:"spool_bytes"`
 	SpoolLimit    int64             `json:"spool_limit_bytes"`
 	SpoolError    string            `json:"spool_error,omitempty"` // last error of the disk

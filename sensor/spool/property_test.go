@@ -126,10 +126,12 @@ func (w *world) receive(b Batch) {
 		w.t.Fatalf("batch %s/%d does not continue the chain", b.Boot, b.Seq)
 	}
 	w.durable[b.Boot], w.hashes[b.Boot] = b.Seq, event.HashOf(b.Payload)
+	for _, n := range told(w.t, []Batch{b}) {
+		w.told += n
+	}
 	for _, blk := range d.Blocks {
 		for i := range blk.Rows {
 			if blk.Text("ActionType", i) == "SensorLoss" {
-				w.told += uint64(blk.Int("EvidenceLoss", i))
 				continue
 			}
 			name := blk.Text("FileName", i)

@@ -144,14 +144,12 @@ func (s *Spool) tellLosses() {
 	if !s.untold() || len(s.st.Telling) == maxTelling {
 		return
 	}
-	var total uint64
 	lost := map[string]uint64{}
 	var spans []span
 	told := s.toldSoFar()
 	for k := range kinds {
 		if n := s.st.Lost[k] - told[k]; n > 0 {
 			lost[kindNames[k]] = n
-			total += n
 			if s.spans[k].First > 0 {
 				spans = append(spans, s.spans[k])
 			}
@@ -165,7 +163,7 @@ func (s *Spool) tellLosses() {
 	var b event.Builder
 	b.Add(&event.DeviceEvents{
 		Timestamp: s.opts.Now(), ActionType: "SensorLoss", ReportId: s.NextReportID(),
-		EvidenceLoss: int64(total), AdditionalFields: string(more),
+		AdditionalFields: string(more),
 	})
 	tell := telling{s.st.Next, s.st.Lost}
 	s.st.Telling = append(s.st.Telling, tell)
