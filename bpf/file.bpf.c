@@ -26,6 +26,15 @@ struct {
 	__type(value, struct open_file);
 } open_files SEC(".maps");
 
+// Set by user space while all programs are attached: an open whose close
+// cannot be seen is better not noted.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} watching SEC(".maps");
+
 #define FD_CHUNK 64
 struct fd_chunk { u64 file[FD_CHUNK]; };
 struct {
@@ -62,15 +71,15 @@ static __always_inline file_scratch *scratch(void)
 
 static __always_inline void done(file_scratch *s) { __sync_lock_test_and_set(&s->busy, 0); }
 
-static __always_inline void send(file_scratch *s, u32 class, u64 now)
+static __always_inline bool send(file_scratch *s, u32 class, u64 now)
 {
 	u32 len = s->off;
 	asm volatile("" : "+r"(len));
 	if (len > sizeof(s->buf) ||
 	    bpf_ringbuf_output(&bulk, s->buf, len, wake_flags(&bulk, RING_BULK, now)))
-		count_lost(class);
-	else
-		count_produced(class);
+		return false;
+	count_produced(class);
+	return true;
 }
 
 static __always_inline struct file *file_of(struct task_struct *t, s64 fd)
@@ -91,9 +100,10 @@ static __always_inline int opened(s64 fd, u64 flags)
 	struct inode *inode;
 	struct open_file o = {};
 	u64 key;
-	u32 mode;
+	u32 mode, zero = 0;
+	u32 *on = bpf_map_lookup_elem(&watching, &zero);
 
-	if (fd < 0)
+	if (fd < 0 || !on || !*on)
 		return 0;
 	f = file_of(t, fd);
 	if (!f)
@@ -238,7 +248,10 @@ static __always_inline void closing(struct file *f)
 	}
 	file_scratch *s = scratch();
 	if (!s) {
-		count_lost(CLASS_FILE);
+		if (held)
+			known->flags &= ~FILE_HELD;
+		else
+			count_lost(CLASS_FILE);
 		return;
 	}
 	struct file_record *r = (void *)s->buf;
@@ -252,7 +265,12 @@ static __always_inline void closing(struct file *f)
 	r->path_len = put_path(s, BPF_CORE_READ(f, f_path.mnt), BPF_CORE_READ(f, f_path.dentry));
 	r->h.flags = s->flags;
 	r->h.len = s->off;
-	send(s, CLASS_FILE, r->h.time);
+	if (!send(s, CLASS_FILE, r->h.time)) {
+		if (held)
+			known->flags &= ~FILE_HELD; // nothing is lost yet: the last close may still come
+		else
+			count_lost(CLASS_FILE);
+	}
 	done(s);
 }
 
@@ -437,7 +455,8 @@ static __always_inline int path_op(u32 op, u32 class, u32 arg, s32 dfd1, u64 nam
 	r->name2_len = name2 ? put_text(s, name2) : 0;
 	r->h.flags = s->flags;
 	r->h.len = s->off;
-	send(s, class, r->h.time);
+	if (!send(s, class, r->h.time))
+		count_lost(class);
 	done(s);
 	return 0;
 }

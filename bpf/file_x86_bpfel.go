@@ -23,6 +23,7 @@ const (
 	FileMapFileScratchMap   = "file_scratch_map"
 	FileMapOpenFiles        = "open_files"
 	FileMapPriority         = "priority"
+	FileMapWatching         = "watching"
 	FileMapWoken            = "woken"
 	FileProgFileClose       = "file_close"
 	FileProgFileCloseRange  = "file_close_range"
@@ -125,6 +126,7 @@ type FileMapSpecs struct {
 	FileScratchMap *ebpf.MapSpec `ebpf:"file_scratch_map"`
 	OpenFiles      *ebpf.MapSpec `ebpf:"open_files"`
 	Priority       *ebpf.MapSpec `ebpf:"priority"`
+	Watching       *ebpf.MapSpec `ebpf:"watching"`
 	Woken          *ebpf.MapSpec `ebpf:"woken"`
 }
 
@@ -161,6 +163,7 @@ type FileMaps struct {
 	FileScratchMap *ebpf.Map `ebpf:"file_scratch_map"`
 	OpenFiles      *ebpf.Map `ebpf:"open_files"`
 	Priority       *ebpf.Map `ebpf:"priority"`
+	Watching       *ebpf.Map `ebpf:"watching"`
 	Woken          *ebpf.Map `ebpf:"woken"`
 }
 
@@ -173,6 +176,7 @@ func (m *FileMaps) Close() error {
 		m.FileScratchMap,
 		m.OpenFiles,
 		m.Priority,
+		m.Watching,
 		m.Woken,
 	)
 }

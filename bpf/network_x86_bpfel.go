@@ -21,11 +21,13 @@ const (
 	NetworkMapCounters        = "counters"
 	NetworkMapExcluded        = "excluded"
 	NetworkMapFailed          = "failed"
+	NetworkMapInside          = "inside"
 	NetworkMapPriority        = "priority"
 	NetworkMapWoken           = "woken"
 	NetworkProgNetworkAccept  = "network_accept"
 	NetworkProgNetworkAccept4 = "network_accept4"
 	NetworkProgNetworkConnect = "network_connect"
+	NetworkProgNetworkNested  = "network_nested"
 	NetworkProgNetworkState   = "network_state"
 )
 
@@ -74,6 +76,7 @@ type NetworkProgramSpecs struct {
 	NetworkAccept  *ebpf.ProgramSpec `ebpf:"network_accept"`
 	NetworkAccept4 *ebpf.ProgramSpec `ebpf:"network_accept4"`
 	NetworkConnect *ebpf.ProgramSpec `ebpf:"network_connect"`
+	NetworkNested  *ebpf.ProgramSpec `ebpf:"network_nested"`
 	NetworkState   *ebpf.ProgramSpec `ebpf:"network_state"`
 }
 
@@ -86,6 +89,7 @@ type NetworkMapSpecs struct {
 	Counters   *ebpf.MapSpec `ebpf:"counters"`
 	Excluded   *ebpf.MapSpec `ebpf:"excluded"`
 	Failed     *ebpf.MapSpec `ebpf:"failed"`
+	Inside     *ebpf.MapSpec `ebpf:"inside"`
 	Priority   *ebpf.MapSpec `ebpf:"priority"`
 	Woken      *ebpf.MapSpec `ebpf:"woken"`
 }
@@ -121,6 +125,7 @@ type NetworkMaps struct {
 	Counters   *ebpf.Map `ebpf:"counters"`
 	Excluded   *ebpf.Map `ebpf:"excluded"`
 	Failed     *ebpf.Map `ebpf:"failed"`
+	Inside     *ebpf.Map `ebpf:"inside"`
 	Priority   *ebpf.Map `ebpf:"priority"`
 	Woken      *ebpf.Map `ebpf:"woken"`
 }
@@ -132,6 +137,7 @@ func (m *NetworkMaps) Close() error {
 		m.Counters,
 		m.Excluded,
 		m.Failed,
+		m.Inside,
 		m.Priority,
 		m.Woken,
 	)
@@ -150,6 +156,7 @@ type NetworkPrograms struct {
 	NetworkAccept  *ebpf.Program `ebpf:"network_accept"`
 	NetworkAccept4 *ebpf.Program `ebpf:"network_accept4"`
 	NetworkConnect *ebpf.Program `ebpf:"network_connect"`
+	NetworkNested  *ebpf.Program `ebpf:"network_nested"`
 	NetworkState   *ebpf.Program `ebpf:"network_state"`
 }
 
@@ -158,6 +165,7 @@ func (p *NetworkPrograms) Close() error {
 		p.NetworkAccept,
 		p.NetworkAccept4,
 		p.NetworkConnect,
+		p.NetworkNested,
 		p.NetworkState,
 	)
 }

@@ -213,7 +213,9 @@ enum record_type {
 // Classes of the loss counters: one per kind of event that can be lost.
 enum class {
 	CLASS_EXEC, CLASS_FORK, CLASS_EXIT, CLASS_FILE, CLASS_DELETE, CLASS_RENAME, CLASS_LINK,
-	CLASS_CONNECT, CLASS_ACCEPT, CLASS_LISTEN, CLASS_DNS, CLASS_FLOW, CLASS_MAX,
+	CLASS_CONNECT, CLASS_ACCEPT, CLASS_LISTEN, CLASS_DNS, CLASS_FLOW,
+	CLASS_NESTED, // not a kind of event: runs of network_nested in place of network_state
+	CLASS_MAX,
 };
 enum {
 	FLAG_PATH_CUT = 1,    // a path was longer than the record may hold
@@ -327,9 +329,13 @@ struct dns_record {
 // ---- maps ---------------------------------------------------------------
 struct counter { u64 produced, lost, filtered; };
 
+// One row of classes for each processor, sized by user space, which reads it
+// as memory: a system call on a map keeps tracepoint programs of its processor
+// from running until it is done.
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, CLASS_MAX);
+	__uint(map_flags, 1 << 10); // BPF_F_MMAPABLE
 	__type(key, u32);
 	__type(value, struct counter);
 } counters SEC(".maps");
@@ -367,7 +373,8 @@ enum { RING_PRIORITY, RING_BULK };
 // ---- helpers ------------------------------------------------------------
 static __always_inline struct counter *counter_of(u32 class)
 {
-	return bpf_map_lookup_elem(&counters, &class);
+	u32 key = bpf_get_smp_processor_id() * CLASS_MAX + class;
+	return bpf_map_lookup_elem(&counters, &key);
 }
 
 static __always_inline void count_lost(u32 class)

@@ -53,6 +53,7 @@ type process struct {
 	calledBy uint32 // real user id when the image was started, for sudo and su
 	called   bool   // calledBy is known
 	told     bool   // a logon row was made of it
+	doubted  bool   // looked up because its start may have been lost
 	reported bool   // a row said that it started or was found
 	found    bool   // by the snapshot
 	exited   bool

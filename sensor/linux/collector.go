@@ -58,9 +58,8 @@ type Collector struct {
 	snapshotAt uint64            // boot clock
 	told       map[string]uint64 // losses that a row has told
 	counters   struct {
-		mu   sync.Mutex
-		last []kernelCounter
-		miss uint64 // runs of programs that the kernel skipped
+		last   []kernelCounter
+		missed uint64 // runs of programs that the kernel skipped
 	}
 	closing sync.Once
 }
@@ -231,19 +230,26 @@ func (c *Collector) idle(ctx context.Context) error {
 // finish detaches and empties the rings, so that all that was counted as
 // produced has come out.
 func (c *Collector) finish() error {
+	c.kernel.watchFiles(false)
+	c.drainAll()
+	c.releaseHeld(c.clock.now(), true)
+	c.sweepOpenFiles(true) // while closes are still seen: a file is told once
 	c.kernel.detach()
-	for range maxInARound {
-		if c.drain() == 0 {
-			break
-		}
-	}
+	c.drainAll()
 	c.runInbox()
 	c.releasePatient(true)
 	c.releaseHeld(c.clock.now(), true)
-	c.sweepOpenFiles(true)
 	c.countLosses()
 	c.tellLosses()
 	return nil
+}
+
+func (c *Collector) drainAll() {
+	for range maxInARound {
+		if c.drain() == 0 {
+			return
+		}
+	}
 }
 
 func (c *Collector) runInbox() {

@@ -52,7 +52,12 @@ var classes = []class{
 	{"ring.listen", "DeviceNetworkEvents"},
 	{"ring.dns", "DeviceEvents"},
 	{"ring.flow", "DeviceNetworkEvents"},
+	{"", ""}, // classNested
 }
+
+// classNested is no kind of event: it counts the runs of network_nested that
+// stand in for skipped ones of network_state.
+var classNested = len(classes) - 1
 
 // kernelCounter is one entry of the counters map, summed over processors.
 type kernelCounter struct{ Produced, Lost, Filtered uint64 }

@@ -5,6 +5,7 @@
 package linux
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -18,8 +19,6 @@ func (c *Collector) countLosses() {
 	if err != nil {
 		return
 	}
-	c.counters.mu.Lock()
-	defer c.counters.mu.Unlock()
 	for i, class := range classes {
 		var before kernelCounter
 		if i < len(c.counters.last) {
@@ -31,45 +30,59 @@ func (c *Collector) countLosses() {
 		}
 	}
 	c.counters.last = now
-	missed := c.skippedRuns()
-	c.lost.add("kernel.skipped", since(missed, c.counters.miss))
-	c.counters.miss = max(missed, c.counters.miss)
 }
 
 // kernelCounters sums the counters of each class over processors.
 func (c *Collector) kernelCounters() ([]kernelCounter, error) {
-	if c.kernel == nil || c.kernel.maps["counters"] == nil {
+	if c.kernel == nil || c.kernel.counters == nil {
 		return nil, fmt.Errorf("no counters: %w", ebpf.ErrMapIncompatible)
 	}
+	const size = 24 // three 64-bit numbers
+	b := make([]byte, processors()*len(classes)*size)
+	if _, err := c.kernel.counters.ReadAt(b, 0); err != nil {
+		return nil, fmt.Errorf("read counters: %w", err)
+	}
 	sums := make([]kernelCounter, len(classes))
-	for i := range classes {
-		var each []kernelCounter
-		if err := c.kernel.maps["counters"].Lookup(uint32(i), &each); err != nil {
-			return nil, fmt.Errorf("read counter %s: %w", classes[i].name, err)
-		}
-		for _, n := range each {
-			sums[i].Produced += n.Produced
-			sums[i].Lost += n.Lost
-			sums[i].Filtered += n.Filtered
-		}
+	for i := 0; len(b) >= size; i++ {
+		n := &sums[i%len(classes)]
+		n.Produced += binary.LittleEndian.Uint64(b)
+		n.Lost += binary.LittleEndian.Uint64(b[8:])
+		n.Filtered += binary.LittleEndian.Uint64(b[16:])
+		b = b[size:]
 	}
 	return sums, nil
 }
 
 // skippedRuns counts programs that the kernel did not run because they would
-// have interrupted themselves.
+// have interrupted themselves, and that no other program stood in for.
 func (c *Collector) skippedRuns() uint64 {
-	var n uint64
-	for _, p := range c.kernel.programs {
-		if s, err := p.Stats(); err == nil {
+	if c.kernel == nil {
+		return 0
+	}
+	var n, network uint64
+	for name, p := range c.kernel.programs {
+		s, err := p.Stats()
+		switch {
+		case err != nil || name == "network_nested": // its own skipped runs had network_state run
+		case name == "network_state":
+			network = s.RecursionMisses
+		default:
 			n += s.RecursionMisses
 		}
 	}
-	return n
+	if len(c.counters.last) > classNested {
+		network = since(network, c.counters.last[classNested].Produced)
+	}
+	return n + network
 }
 
 // tellLosses makes one row of what was lost since the last such row.
 func (c *Collector) tellLosses() {
+	missed := c.skippedRuns()
+	if n := since(missed, c.counters.missed); n > 0 {
+		c.lost.add("kernel.skipped", n)
+		c.counters.missed = missed
+	}
 	now := c.lost.copy()
 	moved := map[string]uint64{}
 	events := false

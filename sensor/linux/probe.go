@@ -46,7 +46,7 @@ func ladders() []ladder {
 		{"file", []rung{{"tracepoint",
 			"opens by io_uring and by 32-bit programs; writes through a shared mapping after the file was closed; " +
 				"names given to unlink, rename and link are read after the call, so a program can show others, and symbolic links within them are not followed",
-			func(k *kernel) error { return k.family(bpf.LoadFile, whereKnown) }}}},
+			(*kernel).openFiles}}},
 		{"network", []rung{{"tracepoint",
 			"accepts by io_uring; connections attempted by 32-bit programs without a route; raw sockets and protocols other than TCP and UDP",
 			func(k *kernel) error { return k.family(bpf.LoadNetwork, whereKnown) }}}},
@@ -72,6 +72,7 @@ type kernel struct {
 	types    *btf.Cache
 	programs map[string]*ebpf.Program
 	own      map[string]*ebpf.Map // maps of one family
+	counters *ebpf.Memory         // of the map of that name
 	links    []link.Link
 }
 
@@ -114,12 +115,10 @@ func (k *kernel) family(load func() (*ebpf.CollectionSpec, error), optional bool
 	if err != nil {
 		return fmt.Errorf("read the object: %w", err)
 	}
-	if m := spec.Maps["process_scratch_map"]; m != nil {
-		cpus, err := ebpf.PossibleCPU()
-		if err != nil {
-			cpus = runtime.NumCPU()
+	for name, each := range map[string]int{"process_scratch_map": 1, "counters": len(classes)} {
+		if m := spec.Maps[name]; m != nil {
+			m.MaxEntries = uint32(processors() * each)
 		}
-		m.MaxEntries = uint32(cpus)
 	}
 	k.prune(spec)
 	if err := k.share(spec); err != nil {
@@ -164,6 +163,15 @@ func (k *kernel) family(load func() (*ebpf.CollectionSpec, error), optional bool
 	return nil
 }
 
+// processors is how many the kernel may ever use.
+func processors() int {
+	n, err := ebpf.PossibleCPU()
+	if err != nil {
+		return runtime.NumCPU()
+	}
+	return n
+}
+
 // stead names programs that take the place of one whose tracepoint a kernel
 // has not.
 var stead = map[string][]string{"file_prepare_exec": {"file_execve", "file_execveat"}}
@@ -195,6 +203,25 @@ func (k *kernel) traces(name string) bool {
 	return types.TypeByName("btf_trace_"+name, &t) == nil
 }
 
+// openFiles attaches the file programs and then lets them note what is opened.
+func (k *kernel) openFiles() error {
+	if err := k.family(bpf.LoadFile, whereKnown); err != nil {
+		return err
+	}
+	k.watchFiles(true)
+	return nil
+}
+
+func (k *kernel) watchFiles(on bool) {
+	value := uint32(0)
+	if on {
+		value = 1
+	}
+	if m := k.own["watching"]; m != nil {
+		_ = m.Put(uint32(0), value) // an array of one: cannot fail
+	}
+}
+
 // share makes the common maps when the first family is loaded.
 func (k *kernel) share(spec *ebpf.CollectionSpec) error {
 	for _, name := range sharedMaps {
@@ -206,6 +233,11 @@ func (k *kernel) share(spec *ebpf.CollectionSpec) error {
 			return fmt.Errorf("make map %s: %w", name, err)
 		}
 		k.maps[name] = m
+		if name == "counters" {
+			if k.counters, err = m.Memory(); err != nil {
+				return fmt.Errorf("read the counters as memory: %w", err)
+			}
+		}
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ func (c *Collector) actor(h *header) *process {
 	if p := c.cache.get(h.PID, h.Start); p != nil {
 		if h.Flags&flagNoTask == 0 {
 			p.refresh(h)
+			c.doubt(p, h)
 		}
 		return p
 	}
@@ -48,6 +49,16 @@ func (c *Collector) actor(h *header) *process {
 	}
 	c.lookUp(p)
 	return p
+}
+
+// doubt looks at a process that goes by another name than the image that it
+// has from its parent: the record of its own start may have been lost.
+func (c *Collector) doubt(p *process, h *header) {
+	if p.reported || p.doubted || h.Comm == "" || strings.HasPrefix(p.name, h.Comm) {
+		return
+	}
+	p.doubted = true
+	c.lookUp(p)
 }
 
 // lookUp completes a process from /proc, if it still is the same one.
@@ -196,12 +207,17 @@ func (c *Collector) onExit(r *exitRecord) {
 	if r.NeverExec && !p.reported {
 		return
 	}
+	extra := map[string]any{}
+	if !p.reported {
+		// Its start was lost: what it has from its parent is not its own.
+		p.name, p.path, p.cmdline, p.env, p.img, p.size, p.fileless = r.Comm, "", "", "", nil, 0, false
+		extra["StartLost"] = true
+	}
 	row := c.processRow("ProcessExited", c.clock.time(r.Time), p)
 	row.ProcessExitCode.Value, row.ProcessExitCode.Valid = int64(r.Code>>8&0xff), true
 	row.ProcessExitSignal = int64(r.Code & 0x7f)
 	row.ProcessLifetimeMs.Value, row.ProcessLifetimeMs.Valid = int64(since(r.Time, r.Start)/1e6), true
 	row.ProcessCpuTimeMs.Value, row.ProcessCpuTimeMs.Valid = int64(r.RunNs/1e6), true
-	extra := map[string]any{}
 	if r.UserNs+r.SystemNs > 0 {
 		extra["UserTimeMs"], extra["SystemTimeMs"] = r.UserNs/1e6, r.SystemNs/1e6
 	}
