@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //go:build ignore
 
-// UDP as it passes the control group: names asked for and answered, and the
-// first datagram that a socket sends to each peer.
+// UDP as it passes the control group: names asked for and answered, the first
+// datagram that a socket sends to each peer, and ports that programs choose.
 #include "picket.h"
 
 #define AF_INET 2
@@ -13,7 +13,8 @@
 #define SMALL 256
 
 // User ABI of the kernel, fixed offsets.
-struct bpf_sock { u32 bound_dev_if, family, type, protocol; };
+struct bpf_sock { u32 bound_dev_if, family, type, protocol, mark, priority, src_ip4, src_ip6[4], src_port; };
+struct bpf_sock_addr { u32 user_family, user_ip4, user_ip6[4], user_port, family, type, protocol; };
 struct __sk_buff {
 	u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto;
 	u32 priority, ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid, data, data_end;
@@ -42,6 +43,15 @@ struct {
 	__type(key, u64);
 	__type(value, struct udp_owner);
 } askers SEC(".maps");
+
+// Sockets whose port a program asked for: one that the kernel picks waits for
+// nobody.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u64);
+	__type(value, u32);
+} binding SEC(".maps");
 
 struct datagram {
 	u32 family, payload; // offset of the payload
@@ -215,5 +225,62 @@ int udp_ingress(struct __sk_buff *skb)
 	dns(skb, &d, DNS_ANSWER, o);
 	return 1;
 }
+
+static __always_inline int asked(struct bpf_sock_addr *a)
+{
+	u64 cookie = bpf_get_socket_cookie(a);
+	u32 port = a->user_port;
+	if (a->protocol == IPPROTO_UDP && port != 0)
+		bpf_map_update_elem(&binding, &cookie, &port, BPF_ANY);
+	return 1;
+}
+
+SEC("cgroup/bind4")
+int udp_bind4(struct bpf_sock_addr *a) { return asked(a); }
+
+SEC("cgroup/bind6")
+int udp_bind6(struct bpf_sock_addr *a) { return asked(a); }
+
+static __always_inline int bound(struct bpf_sock *sk, const u32 family)
+{
+	u64 cookie;
+	struct net_record *r;
+
+	if (sk->protocol != IPPROTO_UDP)
+		return 1;
+	cookie = bpf_get_socket_cookie(sk);
+	if (bpf_map_delete_elem(&binding, &cookie) || is_excluded())
+		return 1;
+	r = bpf_ringbuf_reserve(&bulk, sizeof(*r), 0);
+	if (!r) {
+		count_lost(CLASS_LISTEN);
+		return 1;
+	}
+	fill_header(&r->h, bpf_get_current_task_btf(), REC_NET, sizeof(*r));
+	r->op = NET_LISTEN;
+	r->error = 0;
+	r->family = family;
+	r->protocol = IPPROTO_UDP;
+	r->lport = sk->src_port;
+	r->rport = 0;
+	__builtin_memset(r->laddr, 0, 32);
+	if (family == AF_INET) {
+		*(u32 *)r->laddr = sk->src_ip4;
+	} else {
+		*(u32 *)(r->laddr + 0) = sk->src_ip6[0];
+		*(u32 *)(r->laddr + 4) = sk->src_ip6[1];
+		*(u32 *)(r->laddr + 8) = sk->src_ip6[2];
+		*(u32 *)(r->laddr + 12) = sk->src_ip6[3];
+	}
+	bpf_ringbuf_submit(r, wake_flags(&bulk, RING_BULK, r->h.time));
+	count_produced(CLASS_LISTEN);
+	return 1;
+}
+
+SEC("cgroup/post_bind4")
+int udp_bound4(struct bpf_sock *sk) { return bound(sk, AF_INET); }
+
+SEC("cgroup/post_bind6")
+int udp_bound6(struct bpf_sock *sk) { return bound(sk, AF_INET6); }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -17,12 +17,17 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	DNSMapAskers      = "askers"
+	DNSMapBinding     = "binding"
 	DNSMapBulk        = "bulk"
 	DNSMapCounters    = "counters"
 	DNSMapExcluded    = "excluded"
 	DNSMapFlows       = "flows"
 	DNSMapPriority    = "priority"
 	DNSMapWoken       = "woken"
+	DNSProgUdpBind4   = "udp_bind4"
+	DNSProgUdpBind6   = "udp_bind6"
+	DNSProgUdpBound4  = "udp_bound4"
+	DNSProgUdpBound6  = "udp_bound6"
 	DNSProgUdpEgress  = "udp_egress"
 	DNSProgUdpIngress = "udp_ingress"
 )
@@ -69,6 +74,10 @@ type DNSSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DNSProgramSpecs struct {
+	UdpBind4   *ebpf.ProgramSpec `ebpf:"udp_bind4"`
+	UdpBind6   *ebpf.ProgramSpec `ebpf:"udp_bind6"`
+	UdpBound4  *ebpf.ProgramSpec `ebpf:"udp_bound4"`
+	UdpBound6  *ebpf.ProgramSpec `ebpf:"udp_bound6"`
 	UdpEgress  *ebpf.ProgramSpec `ebpf:"udp_egress"`
 	UdpIngress *ebpf.ProgramSpec `ebpf:"udp_ingress"`
 }
@@ -78,6 +87,7 @@ type DNSProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type DNSMapSpecs struct {
 	Askers   *ebpf.MapSpec `ebpf:"askers"`
+	Binding  *ebpf.MapSpec `ebpf:"binding"`
 	Bulk     *ebpf.MapSpec `ebpf:"bulk"`
 	Counters *ebpf.MapSpec `ebpf:"counters"`
 	Excluded *ebpf.MapSpec `ebpf:"excluded"`
@@ -113,6 +123,7 @@ func (o *DNSObjects) Close() error {
 // It can be passed to LoadDNSObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DNSMaps struct {
 	Askers   *ebpf.Map `ebpf:"askers"`
+	Binding  *ebpf.Map `ebpf:"binding"`
 	Bulk     *ebpf.Map `ebpf:"bulk"`
 	Counters *ebpf.Map `ebpf:"counters"`
 	Excluded *ebpf.Map `ebpf:"excluded"`
@@ -124,6 +135,7 @@ type DNSMaps struct {
 func (m *DNSMaps) Close() error {
 	return _DNSClose(
 		m.Askers,
+		m.Binding,
 		m.Bulk,
 		m.Counters,
 		m.Excluded,
@@ -143,12 +155,20 @@ type DNSVariables struct {
 //
 // It can be passed to LoadDNSObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DNSPrograms struct {
+	UdpBind4   *ebpf.Program `ebpf:"udp_bind4"`
+	UdpBind6   *ebpf.Program `ebpf:"udp_bind6"`
+	UdpBound4  *ebpf.Program `ebpf:"udp_bound4"`
+	UdpBound6  *ebpf.Program `ebpf:"udp_bound6"`
 	UdpEgress  *ebpf.Program `ebpf:"udp_egress"`
 	UdpIngress *ebpf.Program `ebpf:"udp_ingress"`
 }
 
 func (p *DNSPrograms) Close() error {
 	return _DNSClose(
+		p.UdpBind4,
+		p.UdpBind6,
+		p.UdpBound4,
+		p.UdpBound6,
 		p.UdpEgress,
 		p.UdpIngress,
 	)

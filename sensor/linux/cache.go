@@ -35,6 +35,12 @@ type process struct {
 	parentGUID    string
 	parentCreated event.Time
 
+	// A process that runs one image after the other keeps its identity. Each
+	// image is an entry of its own: children keep the one that made them, and
+	// records that come late are told of the one that acted.
+	past   *process
+	execAt uint64 // boot clock
+
 	name, path, cmdline, cwd string
 	img                      *image
 	size                     uint64
@@ -118,6 +124,30 @@ func (c *cache) fork(parent *process, pid uint32, start uint64) *process {
 	return p
 }
 
+// exec begins the entry of another image of a process.
+func (c *cache) exec(p *process, at uint64) *process {
+	n := *p
+	n.past, n.execAt = p, at
+	if p.past != nil {
+		p.past.past = nil // two are enough for what is late
+	}
+	if c.byKey[p.key] == p {
+		c.byKey[p.key] = &n
+	}
+	if c.byPID[p.key.pid] == p {
+		c.byPID[p.key.pid] = &n
+	}
+	return &n
+}
+
+// at returns the image that a process ran at a moment.
+func (p *process) at(time uint64) *process {
+	for p.past != nil && time < p.execAt {
+		p = p.past
+	}
+	return p
+}
+
 // exit marks the end of a process. The entry stays for events that are still
 // on their way and for the children's sake.
 func (c *cache) exit(p *process, at uint64) {
@@ -151,7 +181,9 @@ func (c *cache) drop(p *process) {
 	if c.byPID[p.key.pid] == p {
 		delete(c.byPID, p.key.pid)
 	}
-	p.parent = nil // what it knows of its parent stays, the line ends here
+	for ; p != nil; p = p.past {
+		p.parent = nil // what it knows of its parent stays, the line ends here
+	}
 }
 
 func (p *process) setParent(parent *process) {

@@ -52,6 +52,38 @@ func TestForkInherits(t *testing.T) {
 	}
 }
 
+// A record that comes after the next image began is told of the one before,
+// and children keep the image that made them.
+func TestImagesOfAProcess(t *testing.T) {
+	t.Parallel()
+	c := newTestCache()
+	p := c.add(10, 100, nil)
+	p.name = "sh"
+	child := c.fork(p, 11, 150)
+	second := c.exec(p, 200)
+	second.name = "curl"
+	third := c.exec(second, 300)
+	third.name = "true"
+	for time, want := range map[uint64]string{199: "sh", 200: "curl", 299: "curl", 300: "true", 1000: "true"} {
+		if got := c.get(10, 100).at(time).name; got != want {
+			t.Errorf("at %d it was %s, want %s", time, got, want)
+		}
+	}
+	if child.parent.name != "sh" || third.guid != p.guid || c.latest(10) != third {
+		t.Error("the identity of the process or the child's parent is lost")
+	}
+	for i := range uint64(1000) {
+		c.exec(c.latest(10), 400+i)
+	}
+	n := 0
+	for q := c.latest(10); q != nil; q = q.past {
+		n++
+	}
+	if n > 3 {
+		t.Errorf("%d images are kept", n)
+	}
+}
+
 // A line of parents must not grow with the number of generations.
 func TestLinesOfParentsEnd(t *testing.T) {
 	t.Parallel()

@@ -43,7 +43,7 @@ func (c *Collector) onFile(r *fileRecord) {
 func (c *Collector) opener(r *fileRecord) *process {
 	closer := c.actor(&r.header)
 	if p := c.cache.get(r.OpenerPID, r.OpenerStart); p != nil {
-		return p
+		return p.at(r.Time)
 	}
 	return closer
 }

@@ -142,6 +142,32 @@ func TestLiveUDP(t *testing.T) {
 	}
 }
 
+// A port that a program chose is a listening one; one that it was given is not.
+func TestLiveUDPListener(t *testing.T) {
+	l := startLive(t, nil)
+	given, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := portOf(given.LocalAddr())
+	given.Close()
+	for _, network := range []struct{ name, host string }{{"udp4", "127.0.0.1"}, {"udp6", "::1"}} {
+		chosen, err := net.ListenPacket(network.name, net.JoinHostPort(network.host, itoa(uint32(at.Port()))))
+		if err != nil {
+			t.Skipf("no %s here: %v", network.name, err)
+		}
+		chosen.Close()
+		r := find(l, localIs("ListeningConnectionCreated", netip.AddrPortFrom(netip.MustParseAddr(network.host), at.Port())))
+		if r.Protocol != "Udp" || r.InitiatingProcessId != int64(os.Getpid()) {
+			t.Errorf("row %v", columns(r))
+		}
+	}
+	l.stop()
+	if n := len(all(l, localIs("ListeningConnectionCreated", at))); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}
+
 // nameServer answers every question on loopback with one address.
 func nameServer(t *testing.T) netip.AddrPort {
 	t.Helper()

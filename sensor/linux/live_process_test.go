@@ -157,6 +157,37 @@ func TestLiveSignalAndUser(t *testing.T) {
 	}
 }
 
+func TestLiveTerminal(t *testing.T) {
+	l := startLive(t, nil)
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no terminals here: %v", err)
+	}
+	defer master.Close()
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "pts/" + itoa(uint32(n))
+	slave, err := os.OpenFile("/dev/"+name, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slave.Close()
+	c := exec.Command("/bin/true")
+	c.Stdin = slave
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := c.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if r := find(l, created(c.Process.Pid)); r.ProcessTty != name {
+		t.Errorf("terminal %q, want %q", r.ProcessTty, name)
+	}
+}
+
 // An image without a name, as malware uses it.
 func TestLiveMemoryFile(t *testing.T) {
 	l := startLive(t, nil)

@@ -242,6 +242,12 @@ func (k *kernel) share(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
+var cgroupHooks = map[string]ebpf.AttachType{
+	"cgroup_skb/egress": ebpf.AttachCGroupInetEgress, "cgroup_skb/ingress": ebpf.AttachCGroupInetIngress,
+	"cgroup/bind4": ebpf.AttachCGroupInet4Bind, "cgroup/bind6": ebpf.AttachCGroupInet6Bind,
+	"cgroup/post_bind4": ebpf.AttachCGroupInet4PostBind, "cgroup/post_bind6": ebpf.AttachCGroupInet6PostBind,
+}
+
 // attach hooks a program up by the name of its section. An iterator is run on
 // demand instead.
 func (k *kernel) attach(section string, p *ebpf.Program) (link.Link, error) {
@@ -254,15 +260,15 @@ func (k *kernel) attach(section string, p *ebpf.Program) (link.Link, error) {
 			return nil, fmt.Errorf("section %q names no tracepoint", section)
 		}
 		return link.Tracepoint(where[1], where[2], p, nil)
-	case "cgroup_skb":
+	case "cgroup_skb", "cgroup":
 		if k.cgroup == "" {
 			return nil, errors.New("no version 2 control group tree is mounted")
 		}
-		direction := ebpf.AttachCGroupInetEgress
-		if where[1] == "ingress" {
-			direction = ebpf.AttachCGroupInetIngress
+		at, ok := cgroupHooks[section]
+		if !ok {
+			return nil, fmt.Errorf("section %q names no hook", section)
 		}
-		return link.AttachCgroup(link.CgroupOptions{Path: k.cgroup, Attach: direction, Program: p})
+		return link.AttachCgroup(link.CgroupOptions{Path: k.cgroup, Attach: at, Program: p})
 	case "iter":
 		return nil, nil
 	}

@@ -28,6 +28,7 @@ func (c *Collector) actor(h *header) *process {
 		return nil
 	}
 	if p := c.cache.get(h.PID, h.Start); p != nil {
+		p = p.at(h.Time)
 		if h.Flags&flagNoTask == 0 {
 			p.refresh(h)
 			c.doubt(p, h)
@@ -133,6 +134,7 @@ func (c *Collector) onExec(r *execRecord) {
 	if p.reported && p.path != "" {
 		extra["PreviousImage"] = p.path
 	}
+	p = c.cache.exec(p, r.Time)
 	c.applyExec(p, r, extra)
 	row := c.processRow("ProcessCreated", c.clock.time(r.Time), p)
 	row.AdditionalFields = toJSON(extra)
