@@ -68,8 +68,8 @@ func parseDocument(root *yaml.Node, o Options) (*rule.Rule, error) {
 		return nil, faultf(root, "not a Sigma rule: the document must be a mapping")
 	}
 	for _, r := range refused {
-		if n := field(root, r.key); n != nil {
-			return nil, faultf(n, "%s", r.reason)
+		if k := keyNode(root, r.key); k != nil {
+			return nil, faultf(k, "%s", r.reason)
 		}
 	}
 	r := &rule.Rule{Line: root.Line}

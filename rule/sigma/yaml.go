@@ -156,6 +156,16 @@ func field(n *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
+// keyNode returns a key of a mapping itself, nil when it is not there.
+func keyNode(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if k := follow(n.Content[i]); k.Value == key {
+			return k
+		}
+	}
+	return nil
+}
+
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
 // text returns a scalar as text; a missing or null one is "".
