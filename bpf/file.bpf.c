@@ -302,15 +302,18 @@ int file_dup3(struct sys_enter_frame *c) { return replacing(c->args[0], c->args[
 
 struct sweep {
 	struct fd_chunk *chunk;
-	u64 table, marks; // marks: bit map of descriptors that exec closes, 0: all count
-	u64 mask;         // of this chunk
+	u64 table, marks; // descriptors, and a bit map of those that count
+	u64 mask;         // the bits of this chunk
 	u32 next, last;
 };
 
 static long sweep_fd(u64 i, struct sweep *w)
 {
+	u64 rest = w->mask >> (i & (FD_CHUNK - 1));
 	u64 f = w->chunk->file[i & (FD_CHUNK - 1)];
-	if (f && (w->mask >> (i & (FD_CHUNK - 1)) & 1))
+	if (!rest)
+		return 1; // most processes have a few low descriptors
+	if (f && (rest & 1))
 		closing((struct file *)f);
 	return 0;
 }
@@ -322,25 +325,22 @@ static long sweep_chunk(u64 i, struct sweep *w)
 		return 1;
 	if (n > FD_CHUNK)
 		n = FD_CHUNK;
-	w->mask = -1;
-	if (w->marks) {
-		w->mask = 0;
-		bpf_probe_read_kernel(&w->mask, sizeof(w->mask), (void *)(w->marks + w->next / 8));
-		if (!w->mask) {
-			w->next += FD_CHUNK;
-			return 0;
-		}
+	w->mask = 0;
+	bpf_probe_read_kernel(&w->mask, sizeof(w->mask), (void *)(w->marks + w->next / 64 * 8));
+	w->mask >>= w->next & 63; // a range may begin anywhere: the next chunk takes the rest
+	if (!w->mask) {
+		w->next = (w->next & ~63) + 64;
+		return 0;
 	}
-	__builtin_memset(w->chunk, 0, sizeof(*w->chunk));
-	if (n == FD_CHUNK)
-		bpf_probe_read_kernel(w->chunk->file, sizeof(w->chunk->file), (void *)(w->table + (u64)w->next * 8));
-	else {
-		n &= FD_CHUNK - 1;
-		asm volatile("" : "+r"(n));
-		bpf_probe_read_kernel(w->chunk->file, (n & (FD_CHUNK - 1)) * 8, (void *)(w->table + (u64)w->next * 8));
-	}
-	bpf_loop(n, sweep_fd, w, 0);
-	w->next += FD_CHUNK;
+	if (n > 64 - (w->next & 63))
+		n = 64 - (w->next & 63);
+	if (n < FD_CHUNK)
+		w->mask &= (1ULL << n) - 1;
+	// Always a whole chunk: the table is at least that large where it begins.
+	bpf_probe_read_kernel(w->chunk->file, sizeof(w->chunk->file), (void *)(w->table + (u64)(w->next & ~63) * 8));
+	w->mask <<= w->next & 63;
+	bpf_loop(FD_CHUNK, sweep_fd, w, 0);
+	w->next = (w->next & ~63) + 64;
 	return 0;
 }
 
@@ -354,7 +354,7 @@ static __always_inline void sweep(struct task_struct *t, u32 first, u32 last, bo
 	if (!w.chunk)
 		return;
 	w.table = (u64)BPF_CORE_READ(table, fd);
-	w.marks = marked ? (u64)BPF_CORE_READ(table, close_on_exec) : 0;
+	w.marks = marked ? (u64)BPF_CORE_READ(table, close_on_exec) : (u64)BPF_CORE_READ(table, open_fds);
 	w.last = last < size ? last + 1 : size;
 	bpf_loop(64, sweep_chunk, &w, 0);
 }

@@ -115,7 +115,7 @@ struct file {
 	file_ref_t f_ref; // 6.13 and later: 0 is one reference
 };
 struct file___v5 { atomic64_t f_count; };
-struct fdtable { u32 max_fds; struct file **fd; unsigned long *close_on_exec; };
+struct fdtable { u32 max_fds; struct file **fd; unsigned long *close_on_exec, *open_fds; };
 struct files_struct { atomic_t count; struct fdtable *fdt; };
 struct fs_struct { struct path pwd; };
 

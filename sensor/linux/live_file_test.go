@@ -110,6 +110,33 @@ func TestLiveClosingWays(t *testing.T) {
 	}
 }
 
+// A range of descriptors closed at once, in the middle of the table and
+// at the ends of its 64-bit words.
+func TestLiveCloseRange(t *testing.T) {
+	l := startLive(t, nil)
+	dir := t.TempDir()
+	for _, at := range []int{300, 319, 320} {
+		name := filepath.Join(dir, itoa(uint32(at)))
+		fd, err := unix.Open(name, unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Dup3(fd, at, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(fd)
+		if _, err := unix.Write(at, []byte("abc")); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.CloseRange(uint(at), uint(at), 0); err != nil {
+			t.Skipf("no close_range here: %v", err)
+		}
+		if r := find(l, onPath("FileCreated", name)); r.FileSize != 3 {
+			t.Errorf("%s: %d bytes", name, r.FileSize)
+		}
+	}
+}
+
 // A file that is written and kept open, like a log, is told of after a while
 // and when the sensor stops.
 func TestLiveStillOpen(t *testing.T) {
