@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/detect"
 	"github.com/picket-edr/picket/event"
 )
 
@@ -48,9 +49,8 @@ func commands(line string) [][2]string {
 
 // findings feeds lines as processes, each line in a session of its own, and
 // returns the worst alert and the titles for every line that raises one.
-func findings(t testing.TB, lines []string) map[int]map[string]picket.Severity {
+func findings(t testing.TB, e *detect.Engine, lines []string) map[int]map[string]picket.Severity {
 	t.Helper()
-	e := engine(t)
 	start := event.TimeOf(time.Unix(1_700_000_000, 0))
 	out := map[int]map[string]picket.Severity{}
 	report := int64(0)
@@ -87,7 +87,7 @@ func TestQuietOnBenignLines(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
 	counts := map[picket.Severity]int{}
 	var shown []string
-	for n, found := range findings(t, lines) {
+	for n, found := range findings(t, engine(t), lines) {
 		worst := picket.Informational
 		for title, s := range found {
 			if s.Rank() > worst.Rank() {
@@ -123,6 +123,7 @@ func TestAtomics(t *testing.T) {
 		t.Fatal(err)
 	}
 	commands := atomicCommands(t, dir)
+	e := engine(t)
 	seen, worst := 0, map[picket.Severity]int{}
 	for _, l := range listed {
 		lines, ok := commands[l.GUID]
@@ -131,7 +132,7 @@ func TestAtomics(t *testing.T) {
 		}
 		seen++
 		best := picket.Severity("")
-		for _, found := range findings(t, lines) {
+		for _, found := range findings(t, e, lines) {
 			for _, s := range found {
 				if s.Rank() > best.Rank() || best == "" {
 					best = s

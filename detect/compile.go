@@ -4,6 +4,7 @@ package detect
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,6 +42,8 @@ type leafState struct {
 	leaf    *rule.Leaf
 	columns []int // one, or all that are searched for a condition without a field
 	other   int   // column of RefField, -1 without one
+	gated   bool  // can only hold on rows on which one of its texts was found
+	found   uint32
 	row     uint32
 	result  bool
 }
@@ -125,6 +128,8 @@ func atLeast(need int, kids []*node) *node {
 		return &node{op: opFalse}
 	case len(kids) == 1:
 		return kids[0]
+	}
+	switch {
 	case need == len(kids):
 		return &node{op: opAnd, kids: kids}
 	case need == 1:
@@ -202,23 +207,70 @@ func leafKey(st *leafState) string {
 	return b.String()
 }
 
-// finish builds the automata once all rules are in.
+// finish builds the automata once all rules are in: of the texts of which a
+// rule needs one, and of those of which a single condition needs one.
 func (g *group) finish() {
 	g.leafIndex = nil
-	texts := make([]map[string][]int32, len(g.columns))
+	texts := make([]map[string]*needs, len(g.columns))
+	need := func(a anchor) *needs {
+		if texts[a.column] == nil {
+			texts[a.column] = map[string]*needs{}
+		}
+		n := texts[a.column][a.text]
+		if n == nil {
+			n = &needs{}
+			texts[a.column][a.text] = n
+		}
+		return n
+	}
 	for i := range g.rules {
+		g.order(g.rules[i].cond)
 		anchors := g.anchors(g.rules[i].cond)
 		if anchors == nil {
 			g.always = append(g.always, int32(i))
 		}
 		for _, a := range anchors {
-			if texts[a.column] == nil {
-				texts[a.column] = map[string][]int32{}
-			}
-			texts[a.column][a.text] = append(texts[a.column][a.text], int32(i))
+			n := need(a)
+			n.rules = append(n.rules, int32(i))
+		}
+	}
+	for i := range g.leaves {
+		anchors := g.leafAnchors(i)
+		g.leaves[i].gated = anchors != nil
+		for _, a := range anchors {
+			n := need(a)
+			n.leaves = append(n.leaves, int32(i))
 		}
 	}
 	for i, c := range g.columns {
 		c.prepare(texts[i])
 	}
+}
+
+// order puts conditions that are cheap to evaluate before dear ones. It
+// returns roughly what a node costs.
+func (g *group) order(n *node) int {
+	if n.op == opLeaf {
+		return g.leaves[n.leaf].cost()
+	}
+	costs := make(map[*node]int, len(n.kids))
+	total := 0
+	for _, k := range n.kids {
+		costs[k] = g.order(k)
+		total += costs[k]
+	}
+	slices.SortStableFunc(n.kids, func(a, b *node) int { return costs[a] - costs[b] })
+	return total
+}
+
+func (l *leafState) cost() int {
+	switch l.leaf.Kind {
+	case rule.Regexp:
+		return 50 * len(l.leaf.Regexps) * len(l.columns)
+	case rule.Text:
+		return 1 + len(l.leaf.Patterns)*len(l.columns)
+	case rule.CIDR:
+		return 5
+	}
+	return 1
 }

@@ -20,11 +20,17 @@ type columnState struct {
 	row   uint32 // row of value
 	buf   []byte
 
-	need  *automaton // nil when no rule needs a text
-	rules [][]int32  // by literal of need: rules that need it
+	need   *automaton // nil when nothing needs a text
+	needed []*needs   // by literal of need
 }
 
-func (c *columnState) prepare(texts map[string][]int32) {
+// needs is what can be true only because a text occurs in a column.
+type needs struct {
+	rules  []int32
+	leaves []int32
+}
+
+func (c *columnState) prepare(texts map[string]*needs) {
 	if len(texts) == 0 {
 		return
 	}
@@ -35,7 +41,7 @@ func (c *columnState) prepare(texts map[string][]int32) {
 	sort.Strings(literals)
 	c.need = newAutomaton(literals)
 	for _, l := range literals {
-		c.rules = append(c.rules, texts[l])
+		c.needed = append(c.needed, texts[l])
 	}
 }
 
@@ -113,11 +119,15 @@ func (g *group) match(r *row, hits []hit) []hit {
 		}
 		g.found = c.need.scan(v.Folded, g.found[:0])
 		for _, lit := range g.found {
-			for _, k := range c.rules[lit] {
+			n := c.needed[lit]
+			for _, k := range n.rules {
 				if g.rules[k].marked != g.row {
 					g.rules[k].marked = g.row
 					g.cands = append(g.cands, k)
 				}
+			}
+			for _, k := range n.leaves {
+				g.leaves[k].found = g.row
 			}
 		}
 		if cap(g.found) > maxKeptBuffer {
@@ -138,7 +148,7 @@ func (g *group) forget() {
 		g.rules[i].marked = 0
 	}
 	for i := range g.leaves {
-		g.leaves[i].row = 0
+		g.leaves[i].row, g.leaves[i].found = 0, 0
 	}
 	for _, c := range g.columns {
 		c.row = 0
@@ -184,7 +194,7 @@ func (g *group) test(id int, r *row) bool {
 		return st.result
 	}
 	st.row = g.row
-	st.result = g.hold(st, r)
+	st.result = (!st.gated || st.found == g.row) && g.hold(st, r)
 	return st.result
 }
 
