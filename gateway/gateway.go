@@ -131,9 +131,9 @@ func New(o Options) *Gateway {
 	limit := connect.WithReadMaxBytes(o.Limits.Batch.Compressed + 64<<10)
 	mux := http.NewServeMux()
 	path, enrolment := wirepbconnect.NewEnrolmentHandler(g, connect.WithReadMaxBytes(maxUnary))
-	mux.Handle(path, bounded(enrolment))
+	mux.Handle(path, g.bounded(enrolment))
 	path, sensors := wirepbconnect.NewSensorHandler(g, limit)
-	mux.Handle(path, g.authenticated(bounded(sensors)))
+	mux.Handle(path, g.authenticated(g.bounded(sensors)))
 	g.server = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -198,11 +198,19 @@ func (g *Gateway) Connected() int { return g.sessions.count() }
 // maxUnary bounds a call that is not a stream.
 const maxUnary = 256 << 10
 
-// bounded cuts the bodies of single calls off; the protocol's own bound reads
-// what is too long to its end. Streams live long and are bounded by message.
-func bounded(next http.Handler) http.Handler {
+// bounded cuts the bodies of single calls off, since the protocol's own bound
+// reads what is too long to its end, and bounds how long a call may take to
+// say what it wants and to read the answer. Streams live long; they are bounded
+// by message.
+func (g *Gateway) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != wirepbconnect.SensorConnectProcedure {
+			c := http.NewResponseController(w)
+			now := time.Now()
+			if err := errors.Join(c.SetReadDeadline(now.Add(g.Limits.Hello)), c.SetWriteDeadline(now.Add(2*g.Limits.Hello))); err != nil {
+				g.Log.Error("call without a deadline", "error", err)
+				return
+			}
 			r.Body = http.MaxBytesReader(w, r.Body, maxUnary)
 		}
 		next.ServeHTTP(w, r)
@@ -216,19 +224,6 @@ type callerKey struct{}
 type caller struct {
 	id      pki.Identity
 	control *http.ResponseController
-}
-
-// hurried bounds how long a call may take to say what it wants and to read
-// the answer.
-func (g *Gateway) hurried(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := http.NewResponseController(w)
-		if err := errors.Join(c.SetReadDeadline(time.Now().Add(g.Limits.Hello)), c.SetWriteDeadline(time.Now().Add(2*g.Limits.Hello))); err != nil {
-			g.Log.Error("call without a deadline", "error", err)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // authenticated lets only requests with a good device certificate through.
