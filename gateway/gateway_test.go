@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +28,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(serveEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, serveForever(dir))
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m)
 }
 
