@@ -106,9 +106,12 @@ const health = createRoute({
 
 function NotFound() {
   return (
-    <Empty title="There is no such page" actions={<Button as="a" href="/">To the dashboard</Button>}>
-      The address may be mistyped, or the thing it named is gone.
-    </Empty>
+    <main>
+      <h1 className="visually-hidden">Not found</h1>
+      <Empty title="There is no such page" actions={<Button as="a" href="/">To the dashboard</Button>}>
+        The address may be mistyped, or the thing it named is gone.
+      </Empty>
+    </main>
   );
 }
 

@@ -17,6 +17,8 @@ export interface Column<T> {
   sort?: string;
   descendingFirst?: boolean;
   end?: boolean;
+  /** The header is for those who do not see the page only. */
+  hiddenHeader?: boolean;
 }
 
 interface Props<T> {
@@ -254,7 +256,7 @@ function HeaderRow<T>(props: Props<T> & { tracks: string }) {
                   {down && <ArrowDownRegular aria-hidden />}
                 </button>
               ) : (
-                c.header
+                <span className={c.hiddenHeader ? "visually-hidden" : undefined}>{c.header}</span>
               )}
             </div>
           );

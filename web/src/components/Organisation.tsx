@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, Field, Input, MessageBar, MessageBarBody, Slider } from "@fluentui/react-components";
+import { Button, Field, Input, MessageBar, MessageBarBody } from "@fluentui/react-components";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { saveSetup, setupQuery } from "../api/queries";
@@ -30,7 +30,7 @@ export function Organisation({ setup, action, onSaved, readOnly }: { setup: Setu
         <Input name="organisation" value={organisation} maxLength={200} disabled={readOnly ?? false} onChange={(_, d) => setOrganisation(d.value)} />
       </Field>
       <Field label={`Keep events for ${days} days`} hint="30 to 180 days. Longer retention needs more disk space.">
-        <Slider min={30} max={180} step={5} value={days} disabled={readOnly ?? false} aria-label="Retention in days" onChange={(_, d) => setDays(d.value)} />
+        {(field) => <input {...field} type="range" className="slider" min={30} max={180} step={5} value={days} disabled={readOnly ?? false} onChange={(e) => setDays(e.target.valueAsNumber)} />}
       </Field>
       {shorter && <MessageBar intent="warning"><MessageBarBody>Events older than {days} days will be deleted.</MessageBarBody></MessageBar>}
       <div>

@@ -33,13 +33,13 @@ export function Health({ value, reason }: { value: string; reason?: string | und
 }
 
 /** Risk level of a device. */
-export function Risk({ value }: { value: string }) {
+export function Risk({ value, brief }: { value: string; brief?: boolean }) {
   const icon = value === "High" ? <ShieldErrorRegular /> : value === "None" ? <ShieldCheckmarkRegular /> : <ShieldRegular />;
   const tone = value === "High" ? css.riskHigh : value === "Medium" ? css.riskMedium : value === "Low" ? css.riskLow : css.off;
   return (
-    <span className={css.mark}>
+    <span className={css.mark} title={brief ? `${value} risk` : undefined}>
       <span className={`${css.icon} ${tone}`} aria-hidden>{icon}</span>
-      <span className={tone}>{value === "None" ? "No known risk" : value}</span>
+      <span className={brief ? "visually-hidden" : tone}>{value === "None" ? "No known risk" : `${value}${brief ? " risk" : ""}`}</span>
     </span>
   );
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useEffect, useState } from "react";
-import { ago, clock, dateTime, parseTime, timeInQueue } from "../format/time";
+import { ago, clock, dateTime, parseTime, shortTime, timeInQueue } from "../format/time";
 import { useSettings } from "../settings";
 
 /** The moment now, renewed every interval. */
@@ -13,16 +13,17 @@ export function useNow(interval = 30_000): Date {
   return now;
 }
 
-type Look = "dateTime" | "clock" | "ms";
+type Look = "dateTime" | "clock" | "ms" | "short";
 
 /** A moment in the chosen zone; the full ISO time shows on hover. */
 export function Time({ value, look = "dateTime" }: { value: string | null | undefined; look?: Look }) {
   const { zone } = useSettings();
+  const now = useNow();
   const d = parseTime(value);
   if (!d) {
     return <span className="muted">Never</span>;
   }
-  const text = look === "dateTime" ? dateTime(d, zone) : clock(d, zone, look === "ms");
+  const text = look === "dateTime" ? dateTime(d, zone) : look === "short" ? shortTime(d, now, zone) : clock(d, zone, look === "ms");
   return <time dateTime={value ?? undefined} title={value ?? undefined}>{text}</time>;
 }
 

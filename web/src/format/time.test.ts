@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
-import { addDays, ago, calendarDays, clock, dateTime, dayHeading, dayOf, duration, endOfDay, isDay, parseTime, startOfDay, timeInQueue } from "./time";
+import { addDays, ago, calendarDays, clock, dateTime, dayHeading, dayOf, duration, endOfDay, isDay, parseTime, shortTime, startOfDay, timeInQueue } from "./time";
 
 const t = new Date("2026-03-04T09:05:07.250Z");
 
@@ -19,6 +19,11 @@ describe("text of a moment", () => {
     expect(clock(t, "utc")).toBe("09:05:07");
     expect(clock(t, "utc", true)).toBe("09:05:07.250");
     expect(dateTime(t, "utc")).toBe("2026-03-04 09:05:07");
+  });
+  it("is short where the rest is plain", () => {
+    expect(shortTime(t, t, "utc")).toBe("09:05:07");
+    expect(shortTime(new Date("2026-03-03T23:59:59Z"), t, "utc")).toBe("03-03 23:59");
+    expect(shortTime(new Date("2025-12-31T23:59:59Z"), t, "utc")).toBe("2025-12-31");
   });
   it("follows the local zone", () => {
     const local = new Date(2026, 2, 4, 23, 59, 1);

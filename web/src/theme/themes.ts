@@ -11,6 +11,7 @@ const petrol: BrandVariants = {
 const fonts = {
   fontFamilyBase: "'Inter Variable', 'Segoe UI', system-ui, -apple-system, sans-serif",
   fontFamilyMonospace: "ui-monospace, 'Cascadia Code', 'SF Mono', Menlo, Consolas, 'Liberation Mono', monospace",
+  fontSizeBase300: "13px",
 };
 
 /** Colours of severities and process-tree marks, beside Fluent's own tokens. */

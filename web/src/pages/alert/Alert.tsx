@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, MessageBar, MessageBarBody, Tab, TabList } from "@fluentui/react-components";
+import { Button, MessageBar, MessageBarBody } from "@fluentui/react-components";
 import { PersonAddRegular } from "@fluentui/react-icons";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useRouter } from "@tanstack/react-router";
@@ -7,12 +7,14 @@ import { useState } from "react";
 import { ApiError } from "../../api/client";
 import { alertQuery, alertTreeQuery } from "../../api/queries";
 import type { Alert, ProcessTree as Tree } from "../../api/types";
+import { Copy } from "../../components/Copy";
 import { History } from "../../components/History";
 import { ManageAlerts, useChangeAlerts } from "../../components/ManageAlerts";
 import { NodeDetails, findLine } from "../../components/NodeDetails";
 import { Card, Facts, Page } from "../../components/Page";
 import { Severity } from "../../components/Severity";
 import { Label, StatusMark } from "../../components/Status";
+import { Tabs } from "../../components/Tabs";
 import { Time } from "../../components/Time";
 import { Empty, Failed, LoadingLines, LoadingRows } from "../../components/states";
 import { ProcessTree } from "../../components/tree/ProcessTree";
@@ -41,10 +43,18 @@ export function AlertPage() {
   return <Loaded alert={alert.data} />;
 }
 
+type SideTab = "about" | "manage" | "details";
+
+const sideTabs: { value: SideTab; label: string }[] = [
+  { value: "about", label: "About" },
+  { value: "manage", label: "Manage" },
+  { value: "details", label: "Details" },
+];
+
 function Loaded({ alert }: { alert: Alert }) {
   const [search, change] = useSearchState();
   const tree = useQuery(alertTreeQuery(alert.id));
-  const [tab, setTab] = useState<"details" | "manage">(search.node ? "details" : "manage");
+  const [tab, setTab] = useState<SideTab>(search.node ? "details" : "about");
   const router = useRouter();
   const selected = search.node ?? tree.data?.focus ?? "";
   const found = tree.data && findLine(tree.data, selected);
@@ -64,7 +74,6 @@ function Loaded({ alert }: { alert: Alert }) {
         <Context alert={alert} />
         <div className={css.columns}>
           <div className={css.left}>
-            <About alert={alert} />
             <Card title="Alert story" flush className={css.story} actions={<Link {...around(alert.deviceId, alert.lastActivity)}>Device timeline at this time</Link>}>
               <Story
                 tree={tree.data}
@@ -82,12 +91,11 @@ function Loaded({ alert }: { alert: Alert }) {
             <Card title="Evidence" flush><Evidence alert={alert} /></Card>
           </div>
           <aside className={css.right} aria-label="Alert side">
-            <TabList selectedValue={tab} onTabSelect={(_, d) => setTab(d.value === "details" ? "details" : "manage")} className={css.tabs}>
-              <Tab value="manage" id="tab-manage">Manage</Tab>
-              <Tab value="details" id="tab-details">Details</Tab>
-            </TabList>
-            <div role="tabpanel" aria-labelledby={`tab-${tab}`} className={css.panel}>
-              {tab === "manage" ? (
+            <div className={css.tabs}><Tabs label="Alert" tabs={sideTabs} value={tab} onChange={setTab} controls="side" /></div>
+            <div role="tabpanel" id="side" aria-labelledby={`side-${tab}`} className={css.panel}>
+              {tab === "about" ? (
+                <About alert={alert} />
+              ) : tab === "manage" ? (
                 <>
                   <ManageAlerts alerts={[alert]} />
                   <h3>Comments and history</h3>
@@ -127,8 +135,6 @@ function Context({ alert }: { alert: Alert }) {
     ["User", alert.user || <span key="u" className="muted">None</span>],
     ["First activity", <Time key="f" value={alert.firstActivity} />],
     ["Last activity", <Time key="l" value={alert.lastActivity} />],
-    ["Category", words(alert.category)],
-    ["Detection source", alert.detectionSource],
     ["Events", count(alert.count)],
   ];
   return (
@@ -145,18 +151,28 @@ function Context({ alert }: { alert: Alert }) {
 
 function About({ alert }: { alert: Alert }) {
   return (
-    <div className={css.about}>
-      <Card title="Description">
-        <p className={css.prose}>{alert.description || "The rule has no description."}</p>
-        {alert.techniques.length > 0 && (
-          <div className={css.techniques} role="group" aria-label="ATT&CK techniques">
-            {alert.techniques.map((t) => <Label key={t}>{t}</Label>)}
-          </div>
-        )}
-        <Facts items={[["Rule", alert.ruleId ? <Link key="r" to="/rules" search={{ rule: alert.ruleId }}>{alert.ruleId}</Link> : ""], ...(alert.ruleAuthor ? [["Author", alert.ruleAuthor] as [string, string]] : [])]} />
-      </Card>
-      <Card title="Recommended actions"><p className={css.prose}>{alert.recommended || "The rule recommends nothing in particular."}</p></Card>
-    </div>
+    <>
+      <h3>Description</h3>
+      <p className={css.prose}>{alert.description || "The rule has no description."}</p>
+      <h3>Recommended actions</h3>
+      <p className={css.prose}>{alert.recommended || "The rule recommends nothing in particular."}</p>
+      {alert.techniques.length > 0 && (
+        <>
+          <h3>ATT&CK techniques</h3>
+          <div className={css.techniques}>{alert.techniques.map((t) => <Label key={t}>{t}</Label>)}</div>
+        </>
+      )}
+      <h3>Detection</h3>
+      <Facts
+        items={[
+          ["Category", words(alert.category)],
+          ["Source", alert.detectionSource],
+          ["Rule", alert.ruleId ? <Link key="r" to="/rules" search={{ rule: alert.ruleId }}>{alert.ruleId}</Link> : ""],
+          ["Author", alert.ruleAuthor],
+          ["Alert id", <span key="i" className={css.id}><code>{alert.id}</code><Copy text={alert.id} label="Copy alert id" /></span>],
+        ]}
+      />
+    </>
   );
 }
 

@@ -19,7 +19,7 @@ interface Props {
 
 /** Filters of the alerts queue. */
 export function AlertFilters({ search, change, filtered }: Props) {
-  const { period, view } = alertQueryOf(search);
+  const { period } = alertQueryOf(search);
   const setText = useCallback((q: string) => change({ q }), [change]);
   const setUser = useCallback((user: string) => change({ user }), [change]);
   const chosen = listOf(search.category);
@@ -46,13 +46,6 @@ export function AlertFilters({ search, change, filtered }: Props) {
       />
       <FilterText label="User" value={search.user ?? ""} onChange={setUser} narrow />
       {search.device && <Button size="small" onClick={() => change({ device: undefined })}>One device only: show all</Button>}
-      <FilterOne
-        label="View"
-        options={[{ value: "flat", label: "Flat" }, { value: "grouped", label: "Grouped by title" }]}
-        value={view}
-        fallback="flat"
-        onChange={(v) => change({ view: v === "flat" ? undefined : v })}
-      />
       {filtered && <Button size="small" appearance="subtle" onClick={() => change(clearFilters)}>Remove all filters</Button>}
     </FilterBar>
   );

@@ -62,7 +62,8 @@ function alertColumns(onManage: ((a: Alert) => void) | undefined, oneDevice: boo
   if (onManage) {
     columns.push({
       id: "manage",
-      header: "",
+      header: "Manage",
+      hiddenHeader: true,
       width: "32px",
       cell: (a) => <Button size="small" appearance="subtle" icon={<MoreHorizontalRegular />} aria-label={`Manage alert ${a.title}`} title="Manage" onClick={() => onManage(a)} />,
     });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, Tab, TabList } from "@fluentui/react-components";
+import { Button } from "@fluentui/react-components";
 import { CheckmarkCircleRegular, DismissRegular, EditRegular, PersonAddRegular, ShieldCheckmarkRegular } from "@fluentui/react-icons";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useRouter } from "@tanstack/react-router";
@@ -8,6 +8,8 @@ import { alertsQuery } from "../../api/queries";
 import type { Alert } from "../../api/types";
 import { useChangeAlerts } from "../../components/ManageAlerts";
 import { Page } from "../../components/Page";
+import { Tabs } from "../../components/Tabs";
+import { FilterOne } from "../../components/Filter";
 import { Empty, Failed, LoadingRows } from "../../components/states";
 import { useSearchState } from "../../components/useSearchState";
 import { counted } from "../../format/number";
@@ -20,6 +22,8 @@ import { alertQueryOf, clearFilters, queueOf, queueSearch, queues } from "./quer
 
 /** Pane that edits all selected alerts instead of showing one. */
 const bulk = "selection";
+
+const queueTabs = queues.map((q) => ({ value: q.id, label: q.label }));
 
 export function Alerts() {
   const [search, change] = useSearchState();
@@ -50,10 +54,17 @@ export function Alerts() {
       title="Alerts"
       mark={list.data && <span className="muted" aria-live="polite">{counted(total, "alert")}</span>}
       fill
+      actions={
+        <FilterOne
+          label="View"
+          options={[{ value: "flat", label: "Flat" }, { value: "grouped", label: "Grouped by title" }]}
+          value={view}
+          fallback="flat"
+          onChange={(v) => change({ view: v === "flat" ? undefined : v })}
+        />
+      }
       below={
-        <TabList size="small" selectedValue={queue ?? ""} onTabSelect={(_, d) => change({ ...queueSearch(String(d.value)), pane: undefined })} aria-label="Queues">
-          {queues.map((q) => <Tab key={q.id} value={q.id}>{q.label}</Tab>)}
-        </TabList>
+        <Tabs label="Queues" tabs={queueTabs} value={queue} onChange={(q) => change({ ...queueSearch(q), pane: undefined })} />
       }
     >
       <AlertFilters search={search} change={change} filtered={filtered} />

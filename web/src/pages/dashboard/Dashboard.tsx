@@ -127,7 +127,7 @@ function LatestAlerts() {
             <SeverityIcon value={a.severity} />
             <Link to="/alerts/$id" params={{ id: a.id }} className="ellipsis">{a.title}</Link>
             <Link to="/devices/$id" params={{ id: a.deviceId }} className={`ellipsis ${css.device}`}>{a.deviceName}</Link>
-            <Time value={a.lastActivity} />
+            <span className={css.time}><Time value={a.lastActivity} look="short" /></span>
           </li>
         ))}
       </ul>
@@ -146,7 +146,7 @@ function AtRisk() {
         {devices.data?.items.map((d) => (
           <li key={d.id} className={css.risk}>
             <Link to="/devices/$id" params={{ id: d.id }} className="ellipsis">{d.name}</Link>
-            <Risk value={d.risk} />
+            <Risk value={d.risk} brief />
             <SeverityCounts counts={d.activeAlerts} />
           </li>
         ))}

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Tab, TabList } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { Suspense, lazy } from "react";
@@ -7,6 +6,7 @@ import { ApiError } from "../../api/client";
 import { deviceQuery } from "../../api/queries";
 import type { Device as DeviceType } from "../../api/types";
 import { Page } from "../../components/Page";
+import { Tabs } from "../../components/Tabs";
 import { Health, Label, Risk } from "../../components/Status";
 import { Empty, Failed, LoadingRows } from "../../components/states";
 import { useSearchState } from "../../components/useSearchState";
@@ -21,6 +21,7 @@ const Timeline = lazy(() => import("./timeline/Timeline").then((m) => ({ default
 
 const tabs = ["overview", "alerts", "timeline", "users"] as const;
 const tabNames = { overview: "Overview", alerts: "Alerts", timeline: "Timeline", users: "Users" } as const;
+const tabList = tabs.map((value) => ({ value, label: tabNames[value] }));
 
 export function Device() {
   const { id = "" } = useParams({ strict: false });
@@ -57,9 +58,7 @@ function Loaded({ device, crumbs }: { device: DeviceType; crumbs: { label: strin
       }
       actions={<DeviceActions device={device} />}
       below={
-        <TabList selectedValue={tab} onTabSelect={(_, d) => change({ tab: d.value === "overview" ? undefined : String(d.value), event: undefined }, "push")}>
-          {tabs.map((t) => <Tab key={t} value={t}>{tabNames[t]}</Tab>)}
-        </TabList>
+        <Tabs label="Device" tabs={tabList} value={tab} onChange={(t) => change({ tab: t === "overview" ? undefined : t, event: undefined }, "push")} />
       }
     >
       {tab === "overview" && <Overview device={device} />}

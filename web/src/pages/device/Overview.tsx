@@ -29,8 +29,10 @@ export function Overview({ device }: { device: Device }) {
       <div className={css.tiles}>
         <Details device={device} />
         <HealthCard device={device} />
-        <RiskCard device={device} />
-        <Users device={device} />
+        <div className={css.stack}>
+          <RiskCard device={device} />
+          <Users device={device} />
+        </div>
       </div>
       <Card title="Collection" flush><Hooks hooks={device.hooks} /></Card>
       <LatestAlerts device={device} />

@@ -27,7 +27,7 @@ const columns: Column<Device>[] = [
   {
     id: "name",
     header: "Device",
-    width: "minmax(200px, 2fr)",
+    width: "minmax(170px, 2fr)",
     sort: "name",
     cell: (d) => (
       <span className={css.withIcon}>
@@ -42,13 +42,13 @@ const columns: Column<Device>[] = [
       </span>
     ),
   },
-  { id: "group", header: "Group", width: "minmax(90px, 1fr)", sort: "group", cell: (d) => d.group || <span className="muted">None</span> },
-  { id: "risk", header: "Risk", width: "130px", sort: "risk", descendingFirst: true, cell: (d) => <Risk value={d.risk} /> },
-  { id: "os", header: "OS", width: "minmax(110px, 1fr)", sort: "os", cell: (d) => `${d.osDistribution || d.osPlatform} ${d.osVersion}` },
-  { id: "health", header: "Health", width: "minmax(130px, 1.3fr)", sort: "health", cell: (d) => <Health value={d.health} reason={d.healthReason} /> },
-  { id: "lastSeen", header: "Last seen", width: "150px", sort: "lastSeen", descendingFirst: true, cell: (d) => <Time value={d.lastSeen} /> },
-  { id: "internalIp", header: "Internal IP", width: "minmax(110px, 0.8fr)", sort: "internalIp", cell: (d) => <span className="mono">{d.internalIp}</span> },
-  { id: "alerts", header: "Active alerts", width: "190px", sort: "activeAlerts", descendingFirst: true, cell: (d) => <SeverityCounts counts={d.activeAlerts} /> },
+  { id: "group", header: "Group", width: "minmax(76px, 0.8fr)", sort: "group", cell: (d) => d.group || <span className="muted">None</span> },
+  { id: "risk", header: "Risk", width: "110px", sort: "risk", descendingFirst: true, cell: (d) => <Risk value={d.risk} /> },
+  { id: "os", header: "OS", width: "minmax(96px, 0.8fr)", sort: "os", cell: (d) => `${d.osDistribution || d.osPlatform} ${d.osVersion}` },
+  { id: "health", header: "Health", width: "minmax(124px, 1.2fr)", sort: "health", cell: (d) => <Health value={d.health} reason={d.healthReason} /> },
+  { id: "lastSeen", header: "Last seen", width: "136px", sort: "lastSeen", descendingFirst: true, cell: (d) => <Time value={d.lastSeen} /> },
+  { id: "internalIp", header: "Internal IP", width: "minmax(92px, 0.7fr)", sort: "internalIp", cell: (d) => <span className="mono">{d.internalIp}</span> },
+  { id: "alerts", header: "Active alerts", width: "138px", sort: "activeAlerts", descendingFirst: true, cell: (d) => <SeverityCounts counts={d.activeAlerts} /> },
 ];
 
 const clear = { q: undefined, os: undefined, health: undefined, risk: undefined, group: undefined, tag: undefined, period: undefined };

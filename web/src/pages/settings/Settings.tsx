@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Tab, TabList } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { setupQuery } from "../../api/queries";
 import { Organisation } from "../../components/Organisation";
 import { Card, Page } from "../../components/Page";
+import { Tabs } from "../../components/Tabs";
 import { Empty, Failed, LoadingLines } from "../../components/states";
 import { useToasts } from "../../components/toasts";
 import { useSearchState } from "../../components/useSearchState";
@@ -13,6 +13,8 @@ import { Audit } from "./Audit";
 import { Tokens } from "./Tokens";
 
 const tabs = ["general", "enrolment", "audit"] as const;
+const tabNames = { general: "General", enrolment: "Enrolment", audit: "Audit log" } as const;
+const tabList = tabs.map((value) => ({ value, label: tabNames[value] }));
 
 /** Settings of the organisation. */
 export function Settings() {
@@ -25,11 +27,7 @@ export function Settings() {
       title="Settings"
       fill={tab === "audit"}
       below={
-        <TabList selectedValue={tab} onTabSelect={(_, d) => change({ tab: d.value === "general" ? undefined : String(d.value) }, "push")}>
-          <Tab value="general">General</Tab>
-          <Tab value="enrolment">Enrolment</Tab>
-          <Tab value="audit">Audit log</Tab>
-        </TabList>
+        <Tabs label="Settings" tabs={tabList} value={tab} onChange={(t) => change({ tab: t === "general" ? undefined : t }, "push")} />
       }
     >
       {tab === "general" && <General />}

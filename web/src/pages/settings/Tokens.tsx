@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle, DialogTrigger } from "@fluentui/react-components";
+import { Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle } from "@fluentui/react-components";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useMemo } from "react";
+import { useMemo, useState } from "react";
 import { revokeToken, tokensQuery } from "../../api/queries";
 import type { EnrolmentToken } from "../../api/types";
 import { NewEnrolment } from "../../components/Enrolment";
@@ -26,7 +26,7 @@ export function Tokens() {
       { id: "created", header: "Created", width: "150px", cell: (t) => <Time value={t.created} /> },
       { id: "by", header: "By", width: "minmax(80px, 1fr)", cell: (t) => t.createdBy },
       { id: "expires", header: "Expires", width: "150px", cell: (t) => <Time value={t.expires} /> },
-      { id: "revoke", header: "", width: "80px", cell: (t) => tokenState(t, now) === "Valid" && <Revoke token={t} /> },
+      { id: "revoke", header: "Actions", hiddenHeader: true, width: "80px", cell: (t) => tokenState(t, now) === "Valid" && <Revoke token={t} /> },
     ],
     [now],
   );
@@ -46,27 +46,33 @@ export function Tokens() {
 function Revoke({ token }: { token: EnrolmentToken }) {
   const client = useQueryClient();
   const toasts = useToasts();
+  const [asking, setAsking] = useState(false);
   const revoke = useMutation({
     mutationFn: () => revokeToken(token.id),
     onSuccess: () => {
       toasts.done("Token revoked");
+      setAsking(false);
       return client.invalidateQueries({ queryKey: ["enrolment-tokens"] });
     },
     onError: (e) => toasts.failed("The token could not be revoked", e),
   });
   return (
-    <Dialog modalType="alert">
-      <DialogTrigger disableButtonEnhancement><Button size="small">Revoke</Button></DialogTrigger>
-      <DialogSurface>
-        <DialogBody>
-          <DialogTitle>Revoke this token?</DialogTitle>
-          <DialogContent>No more devices can enrol with it. Devices that did stay enrolled.</DialogContent>
-          <DialogActions>
-            <DialogTrigger disableButtonEnhancement><Button>Cancel</Button></DialogTrigger>
-            <DialogTrigger disableButtonEnhancement><Button appearance="primary" onClick={() => revoke.mutate()}>Revoke</Button></DialogTrigger>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <>
+      <Button size="small" onClick={() => setAsking(true)}>Revoke</Button>
+      {asking && (
+        <Dialog open modalType="alert" onOpenChange={(_, d) => !d.open && setAsking(false)}>
+          <DialogSurface>
+            <DialogBody>
+              <DialogTitle>Revoke this token?</DialogTitle>
+              <DialogContent>No more devices can enrol with it. Devices that did stay enrolled.</DialogContent>
+              <DialogActions>
+                <Button onClick={() => setAsking(false)}>Cancel</Button>
+                <Button appearance="primary" disabled={revoke.isPending} onClick={() => revoke.mutate()}>Revoke</Button>
+              </DialogActions>
+            </DialogBody>
+          </DialogSurface>
+        </Dialog>
+      )}
+    </>
   );
 }

@@ -1,37 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle, DialogTrigger, Field, Input } from "@fluentui/react-components";
+import { Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle, Field, Input } from "@fluentui/react-components";
 import { ArrowDownloadRegular } from "@fluentui/react-icons";
 import { useState } from "react";
 import { address } from "../../../api/client";
 import type { Device } from "../../../api/types";
 import { useNow } from "../../../components/Time";
-import { dayOf, isDay } from "../../../format/time";
 import { download } from "../../../format/download";
+import { dayOf, isDay } from "../../../format/time";
 import { useSettings } from "../../../settings";
 import css from "./Timeline.module.css";
 import { type Search, bound, exportProblem, timelineQueryOf } from "./filters";
 
 /** Exports up to seven days of a timeline, with its filters, as CSV. */
 export function ExportButton({ device, search }: { device: Device; search: Search }) {
-  const { zone } = useSettings();
   const [open, setOpen] = useState(false);
+  return (
+    <>
+      <Button size="small" icon={<ArrowDownloadRegular />} onClick={() => setOpen(true)}>Export CSV</Button>
+      {open && <ExportDialog device={device} search={search} onClose={() => setOpen(false)} />}
+    </>
+  );
+}
+
+function ExportDialog({ device, search, onClose }: { device: Device; search: Search; onClose: () => void }) {
+  const { zone } = useSettings();
   const now = useNow();
-  const shown = bound(search.to, zone, false) ?? now;
-  const [from, setFrom] = useState("");
-  const [to, setTo] = useState("");
+  const shown = dayOf(bound(search.to, zone, false) ?? now, zone);
+  const [from, setFrom] = useState(isDay(search.from ?? "") ? (search.from ?? "") : shown);
+  const [to, setTo] = useState(shown);
   const problem = exportProblem(from, to);
   return (
-    <Dialog
-      open={open}
-      onOpenChange={(_, d) => {
-        setOpen(d.open);
-        setFrom(isDay(search.from ?? "") ? (search.from ?? "") : dayOf(shown, zone));
-        setTo(dayOf(shown, zone));
-      }}
-    >
-      <DialogTrigger disableButtonEnhancement>
-        <Button size="small" icon={<ArrowDownloadRegular />}>Export CSV</Button>
-      </DialogTrigger>
+    <Dialog open onOpenChange={(_, d) => !d.open && onClose()}>
       <DialogSurface>
         <DialogBody>
           <DialogTitle>Export the timeline</DialogTitle>
@@ -44,13 +43,13 @@ export function ExportButton({ device, search }: { device: Device; search: Searc
             {problem && <p role="alert">{problem}</p>}
           </DialogContent>
           <DialogActions>
-            <Button onClick={() => setOpen(false)}>Cancel</Button>
+            <Button onClick={onClose}>Cancel</Button>
             <Button
               appearance="primary"
               disabled={problem !== ""}
               onClick={() => {
                 download(address(`/devices/${device.id}/timeline.csv`, timelineQueryOf({ ...search, from, to }, zone)));
-                setOpen(false);
+                onClose();
               }}
             >
               Export

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, Field, Input, InteractionTag, InteractionTagPrimary, InteractionTagSecondary, Popover, PopoverSurface, PopoverTrigger, Slider } from "@fluentui/react-components";
+import { Button, Field, Input, InteractionTag, InteractionTagPrimary, InteractionTagSecondary } from "@fluentui/react-components";
 import { CalendarRegular, ChevronLeftRegular, ChevronRightRegular, QuestionCircleRegular } from "@fluentui/react-icons";
 import { useQuery } from "@tanstack/react-query";
 import { Fragment, useCallback, useEffect, useState } from "react";
 import { deviceUsersQuery, setupQuery } from "../../../api/queries";
 import type { Device } from "../../../api/types";
 import { FilterBar, FilterMany, FilterOne, FilterText } from "../../../components/Filter";
+import { Popup } from "../../../components/Popup";
 import { useNow } from "../../../components/Time";
 import { type Zone, addDays, dayOf, isDay } from "../../../format/time";
 import { listText } from "../../../search";
@@ -67,11 +68,7 @@ function Chips({ chips, change }: { chips: Chip[]; change: (c: Search) => void }
 
 function SearchHelp() {
   return (
-    <Popover withArrow trapFocus>
-      <PopoverTrigger disableButtonEnhancement>
-        <Button size="small" appearance="subtle" icon={<QuestionCircleRegular />} aria-label="How to search" title="How to search" />
-      </PopoverTrigger>
-      <PopoverSurface aria-label="How to search">
+    <Popup label="How to search" button={(props) => <Button {...props} size="small" appearance="subtle" icon={<QuestionCircleRegular />} aria-label="How to search" title="How to search" />}>
         <h3>Search the timeline</h3>
         <p className={css.help}>Plain text looks in names, paths, command lines, accounts, addresses and hashes. With a type it looks there only:</p>
         <dl className={css.helpList}>
@@ -91,8 +88,7 @@ function SearchHelp() {
             </div>
           ))}
         </dl>
-      </PopoverSurface>
-    </Popover>
+    </Popup>
   );
 }
 
@@ -112,11 +108,8 @@ function DateFilter({ search, change }: { search: Search; change: (c: Search) =>
   const until = untilDay(search.to, zone) ?? today;
   const set = useCallback((days: number) => change({ to: dayBefore(days, new Date(), zone) }), [change, zone]);
   return (
-    <Popover trapFocus>
-      <PopoverTrigger disableButtonEnhancement>
-        <Button size="small" appearance="outline" icon={<CalendarRegular />} className={css.date}>{search.to ? `Until ${until}` : "Until now"}</Button>
-      </PopoverTrigger>
-      <PopoverSurface aria-label="Date" className={css.datePane}>
+    <Popup label="Date" button={(props) => <Button {...props} size="small" appearance="outline" icon={<CalendarRegular />} className={css.date}>{search.to ? `Until ${until}` : "Until now"}</Button>}>
+      <div className={css.datePane}>
         <Field label="Show this day and older">
           <div className={css.dateRow}>
             <Button size="small" icon={<ChevronLeftRegular />} aria-label="One day earlier" disabled={back >= retention} onClick={() => set(back + 1)} />
@@ -129,8 +122,8 @@ function DateFilter({ search, change }: { search: Search; change: (c: Search) =>
           <Input type="date" value={untilDay(search.from, zone) ?? ""} max={until} onChange={(_, d) => change({ from: isDay(d.value) ? d.value : undefined })} />
         </Field>
         <Button size="small" disabled={!search.to && !search.from} onClick={() => change({ to: undefined, from: undefined })}>Until now</Button>
-      </PopoverSurface>
-    </Popover>
+      </div>
+    </Popup>
   );
 }
 
@@ -151,7 +144,7 @@ function DaySlider({ retention, back, onSet, today }: { retention: number; back:
   const day = addDays(today, at - retention);
   return (
     <div>
-      <Slider className={css.slider} min={0} max={retention} value={at} onChange={(_, d) => setSliding(d.value)} aria-label="Day" aria-valuetext={day} />
+      <input type="range" className="slider" min={0} max={retention} value={at} onChange={(e) => setSliding(e.target.valueAsNumber)} aria-label="Day" aria-valuetext={day} />
       <div className={css.ends}>
         <span>{addDays(today, -retention)}</span>
         <span>{day}</span>

@@ -49,6 +49,7 @@ export function TimelineList({ deviceId, rows, selected, onSelect, hasMore, load
     estimateSize: (i) => (rows[i]?.kind === "day" ? 34 : 33),
     getItemKey: (i) => rowKey(rows[i], i),
     overscan: 15,
+    scrollPaddingStart: 28, // the sticky day
   });
   const items = virtual.getVirtualItems();
   const last = items.at(-1)?.index ?? 0;
@@ -64,7 +65,7 @@ export function TimelineList({ deviceId, rows, selected, onSelect, hasMore, load
     const i = sought.current ? rows.findIndex((r) => r.kind === "event" && r.key === sought.current) : -1;
     if (i >= 0) {
       sought.current = undefined;
-      virtual.scrollToIndex(i, { align: "center" });
+      virtual.scrollToIndex(i, { align: "start" });
     }
   }, [rows, virtual]);
 
@@ -165,7 +166,7 @@ function Line({ row, index, open, marked, onToggle, deviceId }: LineProps) {
   const now = useNow();
   switch (row.kind) {
     case "day":
-      return <h3 className={css.day}>{dayHeading(row.day, now, zone)}</h3>;
+      return <h2 className={css.day}>{dayHeading(row.day, now, zone)}</h2>;
     case "gap":
       return (
         <div className={css.gap}>
@@ -179,8 +180,8 @@ function Line({ row, index, open, marked, onToggle, deviceId }: LineProps) {
       );
     case "event":
       return (
-        <div className={`${css.event} ${row.event.severity ? `${css.alerted} ${severityClass(row.event.severity)}` : ""} ${marked ? css.marked : ""}`}>
-          <button type="button" data-line={index} className={css.line} aria-expanded={open} onClick={() => onToggle(row.key)}>
+        <div className={`${css.event} ${row.event.severity ? `${css.alerted} ${severityClass(row.event.severity)}` : ""}`}>
+          <button type="button" data-line={index} className={`${css.line} ${marked ? css.marked : ""}`} aria-expanded={open} onClick={() => onToggle(row.key)}>
             <Summary event={row.event} />
             <span className={css.chevron} aria-hidden>{open ? <ChevronDownRegular /> : <ChevronRightRegular />}</span>
           </button>
