@@ -247,7 +247,8 @@ func (db *DB) AlertsOfProcesses(ctx context.Context, tenant, deviceID string, gu
 			Where("a.tenant = ?", tenant).Where("a.device_id = ?", deviceID).Where("a.process_guid IN (?)", bun.List(part))
 		evidence := db.r.NewSelect().TableExpr("alert_evidence AS e").ColumnExpr("e.process_guid AS guid, a.id, a.title, a.severity, a.status, a.severity_rank").
 			Join("JOIN alerts AS a ON a.tenant = e.tenant AND a.id = e.alert_id").
-			Where("e.tenant = ?", tenant).Where("a.device_id = ?", deviceID).Where("e.process_guid IN (?)", bun.List(part))
+			Where("e.tenant = ?", tenant).Where("a.device_id = ?", deviceID).Where("e.process_guid IN (?)", bun.List(part)).
+			Where("e.role <> 'Related'") // ancestors and the like are the scene, not the deed
 		err := db.r.NewSelect().TableExpr("(? UNION ?) AS t", centre, evidence).Column("guid", "id", "title", "severity", "status").
 			OrderExpr("t.severity_rank DESC, t.id").Scan(ctx, &rows)
 		if err != nil {

@@ -4,6 +4,9 @@
 //
 //	picket rules check DIR [--json]
 //	picket rules test DIR [--json]
+//	picket token --server URL --user U --password-file F
+//	picket audit verify FILE
+//	picket bench NAME [--json]
 //	picket version
 //
 // With --json, results go to standard output as JSON, one object a line; all
@@ -26,6 +29,9 @@ import (
 // cli is the command line; every command lives in its own file.
 type cli struct {
 	Rules   rulesCmd   `cmd:"" help:"Work with detection rules."`
+	Token   tokenCmd   `cmd:"" help:"Print a bearer token for the REST API."`
+	Audit   auditCmd   `cmd:"" help:"Work with exported audit logs."`
+	Bench   benchCmd   `cmd:"" help:"Measure; the programs beside this one are run."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

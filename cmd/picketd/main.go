@@ -46,6 +46,9 @@ type cli struct {
 	Restore struct {
 		Dir string `arg:"" help:"Directory that backup made." type:"existingdir"`
 	} `cmd:"" help:"Restore a backup into an empty data directory."`
+	BenchStore struct {
+		Events int `arg:""`
+	} `cmd:"" hidden:"" help:"Measure the event store; picket bench store calls it."`
 	Version struct{} `cmd:"" help:"Print the version."`
 }
 
@@ -83,6 +86,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if k.Command() == "version" {
 		_, err := fmt.Fprintln(stdout, picket.Version)
 		return err
+	}
+	if k.Command() == "bench-store <events>" {
+		return benchStore(ctx, c.BenchStore.Events, stdout)
 	}
 	cfg, err := Load(c.Config)
 	if err != nil {

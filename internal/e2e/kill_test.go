@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"syscall"
 	"testing"
@@ -62,11 +61,7 @@ func TestKills(t *testing.T) {
 	}
 	truth := stop()
 	a.connected()
-	marker := fmt.Sprintf("after-the-kills-%d", time.Now().UnixNano())
-	if _, err := (bench.Load{Marker: marker, Processes: 1}).Run(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	seen(t, s, a, marker)
+	last(t, s, a)
 	a.signal(syscall.SIGTERM)
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
@@ -81,19 +76,4 @@ func TestKills(t *testing.T) {
 		t.Error("no start of the sensor tells that the run before was killed")
 	}
 	t.Logf("%d kills; %d of %d processes of the load are stored (the others ran while the sensor was dead or were in its memory)", kills, starts, truth.Processes)
-}
-
-// seen waits until a process of the load is on the device's timeline: all that
-// the sensor sent before it has arrived then.
-func seen(t *testing.T, s *bench.Server, a *agent, marker string) {
-	t.Helper()
-	st, err := a.status()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var page struct{ Items []struct{ Title string } }
-	eventually(t, 60*time.Second, "the last process is on the timeline", func() bool {
-		get(t, s, "/api/portal/devices/"+st.DeviceID+"/timeline?q=cmd:"+marker, &page)
-		return len(page.Items) > 0
-	})
 }
