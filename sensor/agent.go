@@ -44,6 +44,7 @@ type Timing struct {
 	RefusedWait time.Duration // pause after the server refused the device: 1 min
 	Stall       time.Duration // without an acknowledgement before connecting again: 2 min
 	Drain       time.Duration // time to send what is left when stopping: 3 s
+	Stop        time.Duration // for the collector to pass on what it has: 10 s
 	Collector   time.Duration // first pause before opening a failed collector again: 5 s
 	Renew       time.Duration // between two looks at the certificate: 10 min
 	Lock        time.Duration // for another run on the folder to end: 2 s
@@ -57,7 +58,7 @@ func (t *Timing) setDefaults() {
 	}{
 		{&t.Flush, 150 * time.Millisecond}, {&t.Health, 15 * time.Second}, {&t.Backoff, 500 * time.Millisecond},
 		{&t.BackoffMax, time.Minute}, {&t.RefusedWait, time.Minute}, {&t.Stall, 2 * time.Minute}, {&t.Drain, 3 * time.Second},
-		{&t.Collector, 5 * time.Second}, {&t.Renew, 10 * time.Minute}, {&t.Watch, time.Second}, {&t.Lock, 2 * time.Second},
+		{&t.Collector, 5 * time.Second}, {&t.Renew, 10 * time.Minute}, {&t.Watch, time.Second}, {&t.Lock, 2 * time.Second}, {&t.Stop, 10 * time.Second},
 	} {
 		if *d.v == 0 {
 			*d.v = d.d
@@ -152,6 +153,9 @@ func (a *agent) start(ctx context.Context) (lock *os.File, err error) {
 	}
 	a.notes.add(noteStarted, "the sensor started, version "+picket.Version, "server", server)
 	a.notes.add(noteDeviceID, "device id "+id.DeviceID, "tenant", id.Tenant)
+	if m := a.facts.MachineId; m != "" && id.MachineID != "" && m != id.MachineID {
+		a.notes.add(noteCopied, "the identity was made on another machine", "made_on", id.MachineID, "runs_on", m)
+	}
 	a.spool, err = spool.Open(spool.Options{
 		Dir: filepath.Join(a.o.Dir, "spool"), BootID: a.facts.BootId, Limit: a.o.SpoolLimit, Log: a.o.Log,
 	})
@@ -192,8 +196,7 @@ func (a *agent) run(ctx context.Context) {
 	}
 	a.sayStarted()
 	a.systemd("READY=1")
-	a.supervise(ctx)
-	a.systemd("STOPPING=1")
+	a.collectUntil(ctx)
 	a.notes.add(noteStopped, "the sensor stopped")
 	lost, _ := a.losses()
 	a.say("SensorStopped", map[string]any{"Version": picket.Version, "Lost": lost})
@@ -299,6 +302,25 @@ func (a *agent) drain() {
 			return
 		case <-look.C:
 		}
+	}
+}
+
+// collectUntil keeps a collector open until ctx ends. A collector that has too
+// much left to pass on is not waited for.
+func (a *agent) collectUntil(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.supervise(ctx)
+	}()
+	<-ctx.Done()
+	a.systemd("STOPPING=1")
+	late := time.NewTimer(a.o.Timing.Stop)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+		a.notes.add(noteStepFailed, fmt.Sprintf("the collector did not stop within %v; what it has not passed on is lost", a.o.Timing.Stop))
 	}
 }
 

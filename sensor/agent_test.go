@@ -504,6 +504,41 @@ func TestCollectorFailsAndIsOpenedAgain(t *testing.T) {
 	equal(t, 2, h.c.closed)
 }
 
+func TestCollectorThatDoesNotStop(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	h := enrolled(t, g)
+	release := make(chan struct{})
+	ended := make(chan struct{})
+	h.o.Timing.Stop = 10 * time.Millisecond
+	h.o.Open = func(ctx context.Context, o CollectorOptions) (Collector, error) {
+		_, err := h.c.open(ctx, o)
+		return &stubborn{h.c, release, ended}, err
+	}
+	h.start()
+	h.connected()
+	h.stop()
+	g.await("note", g.noted(noteStepFailed))
+	close(release)
+	<-ended
+}
+
+// stubborn is a collector that ends when it likes.
+type stubborn struct {
+	*scripted
+	release, ended chan struct{}
+}
+
+func (c *stubborn) Run(context.Context) error {
+	<-c.release
+	return nil
+}
+
+func (c *stubborn) Close() error {
+	close(c.ended)
+	return nil
+}
+
 func TestWithoutCollector(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -555,6 +590,20 @@ func TestClockDifference(t *testing.T) {
 		equal(t, skew != 0, slices.Contains(g.notesSeen(), noteClock.ID))
 		g.mu.Unlock()
 	}
+}
+
+func TestCopiedHost(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	h := enrolled(t, g)
+	h.o.Facts = func() *wirepb.Facts {
+		f := testFacts(testBoot)()
+		f.MachineId = "m2"
+		return f
+	}
+	h.start()
+	g.await("note", g.noted(noteCopied))
+	h.stop()
 }
 
 func TestOneAgentPerFolder(t *testing.T) {

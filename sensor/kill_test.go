@@ -23,8 +23,7 @@ const childDir = "PICKET_TEST_SENSOR"
 
 // flood is a collector that makes events as fast as they are taken.
 type flood struct {
-	o    CollectorOptions
-	lost uint64
+	o CollectorOptions
 }
 
 func (f *flood) Run(ctx context.Context) error {

@@ -34,6 +34,7 @@ var (
 	notePolicyBad    = NoteKind{12, "warning", "A policy could not be applied; the one before stays in force.", "Correct the policy on the server."}
 	noteDeviceID     = NoteKind{13, "info", "The device id in use.", ""}
 	noteRefused      = NoteKind{15, "error", "The server refuses the command channel.", "Check whether the device was revoked; enrol again."}
+	noteCopied       = NoteKind{33, "warning", "The identity was made on another machine: this host is a copy, and appears as the same device.", "Uninstall the sensor on the copy and enrol it by itself."}
 	noteSpoolNear    = NoteKind{37, "warning", "The spool is nearly full; events of low value go first.", "Restore the connection or raise the limit of the spool."}
 	noteStepFailed   = NoteKind{43, "error", "A part of the sensor failed and is started again.", "Report it when it repeats."}
 	noteNoCollector  = NoteKind{45, "error", "The collector could not start: no events are collected.", "Run as root; see the hooks in `picket-sensor status`."}
@@ -55,7 +56,7 @@ var (
 // NoteKinds lists every kind of note by number.
 var NoteKinds = []NoteKind{
 	noteStarted, noteStopped, noteStartFailed, noteContact, noteNoContact, noteNotEnrolled, noteIdentityBad, noteNotKept,
-	noteEnrolled, notePolicyBad, noteDeviceID, noteRefused, noteSpoolNear, noteStepFailed, noteNoCollector, noteOverload,
+	noteEnrolled, notePolicyBad, noteDeviceID, noteRefused, noteCopied, noteSpoolNear, noteStepFailed, noteNoCollector, noteOverload,
 	noteOverloadOver, noteHookMissing, noteUncleanStop, noteSpoolFull, noteSpoolOK, noteSpoolDamaged, noteRejected,
 	noteRenewed, noteNotRenewed, notePolicy, noteClock, noteRenumbered,
 }

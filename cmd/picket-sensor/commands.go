@@ -78,7 +78,7 @@ func (c *runCommand) Run(p *program) error {
 		return err
 	}
 	log, level := p.config.logger(p.stderr)
-	if err := leaveTrace(p.config.Data); err != nil {
+	if err := leaveTrace(p.trace, p.config.Data); err != nil {
 		log.Debug("other commands need --data to find this sensor", "error", err)
 	}
 	return sensor.Run(p.ctx, sensor.Options{
@@ -86,11 +86,7 @@ func (c *runCommand) Run(p *program) error {
 	})
 }
 
-// trace names the data folder of the sensor that was started last on this
-// host, for commands that are not told.
-const trace = "/run/picket-sensor/data"
-
-func leaveTrace(dir string) error {
+func leaveTrace(trace, dir string) error {
 	if runtime.GOOS != "linux" {
 		return nil
 	}
@@ -112,7 +108,7 @@ type statusCommand struct {
 func (c *statusCommand) Run(p *program) error {
 	s, err := sensor.ReadStatus(p.ctx, p.config.Data)
 	if errors.Is(err, picket.Unavailable) && p.implicit {
-		if b, terr := os.ReadFile(trace); terr == nil {
+		if b, terr := os.ReadFile(p.trace); terr == nil {
 			s, err = sensor.ReadStatus(p.ctx, string(b))
 		}
 	}

@@ -31,6 +31,7 @@ type commands struct {
 	Config   string `help:"Configuration file (default: ${config})." placeholder:"FILE" env:"PICKET_SENSOR_CONFIG"`
 	Data     string `help:"Folder of identity, spool and policy (default: ${data})." placeholder:"DIR" env:"PICKET_SENSOR_DATA"`
 	Proxy    string `help:"Proxy: auto, direct, http://[USER:PASSWORD@]HOST:PORT or socks5://HOST:PORT (default: auto)." env:"PICKET_SENSOR_PROXY"`
+	Trace    string `hidden:"" help:"File that names the data folder of the sensor started last." default:"/run/picket-sensor/data" env:"PICKET_SENSOR_TRACE"`
 	LogLevel string `help:"Log level: debug, info, warn or error (default: info)." env:"PICKET_SENSOR_LOG_LEVEL"`
 
 	Install      installCommand      `cmd:"" help:"Copy this program, enrol, and start the sensor as a service."`
@@ -48,6 +49,7 @@ type program struct {
 	config   Config
 	path     string // of the configuration
 	implicit bool   // nobody named a data folder
+	trace    string // names the data folder of the sensor started last, for commands that are not told
 	stdout   io.Writer
 	stderr   io.Writer
 }
@@ -93,7 +95,7 @@ func (c *commands) program(ctx context.Context, stdout, stderr io.Writer) (*prog
 	if err != nil {
 		return nil, err
 	}
-	p := &program{ctx: ctx, path: c.Config, stdout: stdout, stderr: stderr, implicit: c.Data == "" && config.Data == Default().Data}
+	p := &program{ctx: ctx, path: c.Config, stdout: stdout, stderr: stderr, trace: c.Trace, implicit: c.Data == "" && config.Data == Default().Data}
 	if p.path == "" {
 		p.path = defaultConfig()
 	}

@@ -207,6 +207,34 @@ func FuzzSegment(f *testing.F) {
 	})
 }
 
+// FuzzSlots opens a spool whose small files hold arbitrary bytes.
+func FuzzSlots(f *testing.F) {
+	fs, _ := filled(f)
+	f.Add(slices.Clone(fs.files["/spool/state"].data), slices.Clone(fs.files["/spool/report"].data))
+	f.Add([]byte("{}"), []byte{})
+	f.Fuzz(func(t *testing.T, state, report []byte) {
+		fs, _ := filled(t)
+		// The checksum is made right, so that what is inside gets read.
+		for name, data := range map[string][]byte{"/spool/state": state, "/spool/report": report} {
+			file, err := fs.OpenFile(name, os.O_RDWR)
+			must(t, err)
+			sl := &slots{f: file, gen: 1 << 40}
+			if len(data) > slotPayload {
+				data = data[:slotPayload]
+			}
+			must(t, sl.write(data))
+		}
+		s := open(t, options(fs, boot1))
+		must(t, add(t, s, High, 77))
+		all := drain(s)
+		if len(all) == 0 || all[len(all)-1].Class != High {
+			t.Errorf("%d batches, the new one is not the last", len(all))
+		}
+		s.TellLosses()
+		must(t, s.Close())
+	})
+}
+
 func TestOSFileSystem(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -79,7 +79,8 @@ func (s *Spool) loadSegments(names []string) error {
 	}
 	s.st.Drop = ""
 	s.st.Seen = slices.DeleteFunc(s.st.Seen, func(key string) bool {
-		return !slices.Contains(names, key[:strings.IndexByte(key, ':')])
+		name, _, _ := strings.Cut(key, ":")
+		return !slices.Contains(names, name)
 	})
 	for _, name := range broken {
 		s.countBroken(name)

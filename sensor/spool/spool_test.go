@@ -218,7 +218,9 @@ func TestKilledSpoolGoesOn(t *testing.T) {
 	t.Parallel()
 	fs := newMemFS()
 	for run := range 5 {
-		s := open(t, options(fs, boot1))
+		o := options(fs, boot1)
+		o.Now = func() event.Time { return event.Time(1764000000000000 - 3600_000_000*run) } // the clock goes back each time
+		s := open(t, o)
 		if r := s.Recovery(); r.Unclean != (run > 0) || r.Batches != 0 {
 			t.Errorf("run %d: %+v", run, r)
 		}
