@@ -110,8 +110,10 @@ func (b *Bus) open(ctx context.Context) error {
 	}); err != nil {
 		return fmt.Errorf("stream %s: %v: %w", positionsStream, err, picket.Unavailable)
 	}
-	b.metrics, err = newMetrics(b)
-	return err
+	if b.metrics, err = newMetrics(b); err != nil {
+		return err
+	}
+	return b.takeIn(ctx)
 }
 
 // connect opens the connections to a cluster. They find their way back by

@@ -97,7 +97,7 @@ func pause(ctx context.Context, wake <-chan struct{}, d time.Duration) {
 // step hands one group to the handler and returns how many messages it had
 // and the sequence that is worked off now.
 func (b *Bus) step(ctx context.Context, t *tenantStream, tenant string, from uint64, handle func(context.Context, []Message) error) (int, uint64, error) {
-	msgs, err := b.read(ctx, t, from+1)
+	msgs, err := b.read(ctx, t.name, from+1, false)
 	if err != nil || len(msgs) == 0 {
 		return 0, from, err
 	}
@@ -124,16 +124,18 @@ func (b *Bus) step(ctx context.Context, t *tenantStream, tenant string, from uin
 
 // stored is a message as it lies in a stream.
 type stored struct {
-	seq    uint64
-	device string
-	last   string
-	data   []byte
+	seq     uint64
+	subject string
+	device  string
+	last    string
+	data    []byte
 }
 
-// read returns the messages from a sequence on that are there, without gaps
-// but for what was trimmed before the first, bounded in number and size. It
-// leaves no trace at the server: a reader needs no state there.
-func (b *Bus) read(ctx context.Context, t *tenantStream, from uint64) ([]stored, error) {
+// read returns the messages of a stream from a sequence on that are there,
+// bounded in number and size. Unless the stream has holes of its own they are
+// without gaps, but for what was trimmed before the first. It leaves no trace
+// at the server: a reader needs no state there.
+func (b *Bus) read(ctx context.Context, stream string, from uint64, holes bool) ([]stored, error) {
 	req, err := json.Marshal(map[string]uint64{"seq": from, "batch": groupMessages, "max_bytes": groupBytes})
 	if err != nil {
 		return nil, err
@@ -146,7 +148,7 @@ func (b *Bus) read(ctx context.Context, t *tenantStream, from uint64) ([]stored,
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		return nil, fmt.Errorf("bus: read: %v: %w", err, picket.Unavailable)
 	}
-	if err := b.reads.PublishRequest("$JS.API.DIRECT.GET."+t.name, sub.Subject, req); err != nil {
+	if err := b.reads.PublishRequest("$JS.API.DIRECT.GET."+stream, sub.Subject, req); err != nil {
 		return nil, fmt.Errorf("bus: read: %v: %w", err, picket.Unavailable)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -168,7 +170,7 @@ func (b *Bus) read(ctx context.Context, t *tenantStream, from uint64) ([]stored,
 		if err != nil {
 			return nil, err
 		}
-		if len(got) > 0 && s.seq != got[len(got)-1].seq+1 {
+		if !holes && len(got) > 0 && s.seq != got[len(got)-1].seq+1 {
 			return got, nil // something was lost on the way: it is read again
 		}
 		got = append(got, s)
@@ -181,5 +183,5 @@ func parseStored(m *nats.Msg) (stored, error) {
 	if err != nil || seq == 0 || name == "" {
 		return stored{}, fmt.Errorf("bus: read: answer without a place: %w", picket.Internal)
 	}
-	return stored{seq: seq, device: name[strings.LastIndexByte(name, '.')+1:], last: m.Header.Get(lastHeader), data: m.Data}, nil
+	return stored{seq: seq, subject: name, device: name[strings.LastIndexByte(name, '.')+1:], last: m.Header.Get(lastHeader), data: m.Data}, nil
 }

@@ -187,7 +187,7 @@ func (b *Bus) Trim(ctx context.Context, tenant string, upTo uint64) error {
 func (b *Bus) keep(ctx context.Context, t *tenantStream, tenant string, from, upTo uint64) error {
 	found := map[string]string{}
 	for from <= upTo {
-		msgs, err := b.read(ctx, t, from)
+		msgs, err := b.read(ctx, t.name, from, false)
 		if err != nil {
 			return err
 		}
