@@ -91,6 +91,9 @@ func (w *worker) spread(ctx context.Context, g *errgroup.Group, n int, do func(c
 				if i >= n {
 					return nil
 				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
 				if err := do(ctx, i); err != nil {
 					return err
 				}

@@ -23,14 +23,14 @@ func tool(name string, args ...string) []string {
 var generators = []step{
 	{name: "tables", args: []string{"go", "run", "./internal/gen"}},
 	{name: "protocol", args: []string{"go", "run", "./internal/setup", "protocol"}},
-	{name: "BPF objects", args: []string{"go", "generate", "./sensor/linux"}},
+	{name: "BPF objects", args: []string{"go", "generate", "./bpf"}},
 	{name: "OpenAPI", args: []string{"go", "test", "./api", "-run", "OpenAPI", "-update"}},
 	{name: "portal packages", args: []string{"go", "run", "./internal/setup", "web"}},
 	{name: "portal types", dir: "web", args: []string{"npm", "run", "--silent", "generate"}},
 }
 
 // generated are the folders and patterns that hold what generators write.
-var generated = []string{"schema/zz_*.go", "event/zz_*.go", "docs/tables/*.md", "wire/wirepb/*.go", "wire/wirepb/*/*.go", "sensor/linux/*_bpfel.*", "sensor/linux/*_x86_bpfel.*", "api/openapi.json", "web/src/api/*.gen.ts"}
+var generated = []string{"schema/zz_*.go", "event/zz_*.go", "docs/tables/*.md", "wire/wirepb/*.go", "wire/wirepb/*/*.go", "bpf/*_bpfel.*", "api/openapi.json", "web/src/api/*.gen.ts"}
 
 // checks is everything that make check does.
 var checks = []step{
