@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // Options say for whom and whereto a Collector works.
@@ -44,6 +46,7 @@ type Collector struct {
 	lost, sent *tally
 	out        *outbox
 	hash       *hasher
+	careful    *careful
 	users      *users
 	containers *containers
 	plans      plans
@@ -100,6 +103,7 @@ func assemble(o Options, host string, u *users, containers *containers, paths lo
 	c.cache = newCache(o.DeviceID, o.BootID, c.clock, c.lost)
 	c.out = newOutbox(o.Sink, o.NextReportID, c.lost, c.sent)
 	c.hash = newHasher(o.HashMaxBytes, c.lost, func() { c.out.flush(false) })
+	c.careful = newCareful(c.lost)
 	c.logons = newLogons(paths, c)
 	return c
 }
@@ -123,9 +127,9 @@ func (c *Collector) openKernel() error {
 // what is left in the rings before it returns.
 func (c *Collector) Run(ctx context.Context) error {
 	workers, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var background errgroup.Group
+	var hashers sync.WaitGroup
 	for _, spare := range []bool{true, false} {
-		background.Go(func() error { return c.hash.run(workers, spare) })
+		hashers.Go(func() { c.hash.run(workers, spare) })
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.logons.run(gctx) })
@@ -134,7 +138,17 @@ func (c *Collector) Run(ctx context.Context) error {
 	err := g.Wait()
 	c.out.flush(true)
 	stop()
-	return errors.Join(err, background.Wait())
+	done := make(chan struct{})
+	go func() {
+		hashers.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(stopWait): // a disk that does not answer must not keep the sensor
+		c.log.WarnContext(ctx, "a file is still being hashed")
+	}
+	return err
 }
 
 // Hooks tells how each kind of event is collected and what cannot be seen.
@@ -180,6 +194,8 @@ const (
 	syncClock   = 10 * time.Second
 	sweepFiles  = 5 * time.Second
 	maxInARound = 1 << 16
+	readerNice  = -10
+	stopWait    = 5 * time.Second
 )
 
 // read is the one goroutine that turns records into rows and knows processes.
@@ -189,6 +205,7 @@ func (c *Collector) read(ctx context.Context) error {
 	}
 	wake := context.AfterFunc(ctx, c.rings.interrupt)
 	defer wake()
+	favour()
 	c.snapshot()
 	beat := newBeat(c)
 	active := time.Now()
@@ -201,14 +218,23 @@ func (c *Collector) read(ctx context.Context) error {
 		case n > 0:
 			active = now
 			time.Sleep(lookAgain)
-		case now.Sub(active) < stayAwake || !c.out.idle():
+		case now.Sub(active) < stayAwake || !c.out.idle() || len(c.patient) > 0:
 			c.rings.wait(lookAgain)
 			c.out.flush(false)
+			c.releasePatient(false)
 		default:
 			c.rings.wait(tick)
 		}
 	}
 	return c.finish()
+}
+
+// favour binds the calling goroutine to its thread and puts that before others
+// of the host: a reader that waits behind a busy host loses what happens there.
+// The thread ends with the goroutine. Where it is not permitted nothing changes.
+func favour() {
+	runtime.LockOSThread()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), readerNice)
 }
 
 // idle serves the other sources when the kernel gives nothing.
@@ -234,13 +260,16 @@ func (c *Collector) finish() error {
 	c.drainAll()
 	c.releaseHeld(c.clock.now(), true)
 	c.sweepOpenFiles(true) // while closes are still seen: a file is told once
-	c.kernel.detach()
+	err := c.kernel.detach()
 	c.drainAll()
 	c.runInbox()
 	c.releasePatient(true)
 	c.releaseHeld(c.clock.now(), true)
 	c.countLosses()
 	c.tellLosses()
+	if err != nil {
+		return fmt.Errorf("detach from the kernel: %w", err)
+	}
 	return nil
 }
 

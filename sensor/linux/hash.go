@@ -108,6 +108,10 @@ func (h *hasher) get(part imagePart, path string, pid uint32, why haste) *image 
 	if part.Ino == 0 || part.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil
 	}
+	if isRemote(part.Sup) {
+		h.lost.add("hash.remote", 1)
+		return nil
+	}
 	key := keyOf(part)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -150,7 +154,7 @@ func (h *hasher) backlog() int { return len(h.queue) }
 
 // run hashes until ctx ends. One that is spare takes only urgent images, so
 // that a large file never stands before them.
-func (h *hasher) run(ctx context.Context, spare bool) error {
+func (h *hasher) run(ctx context.Context, spare bool) {
 	buf := make([]byte, 256<<10)
 	others := h.queue
 	if spare {
@@ -165,7 +169,7 @@ func (h *hasher) run(ctx context.Context, spare bool) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case i := <-h.urgent:
 			h.settle(i, h.read(i, buf))
 		case i := <-others:
@@ -219,12 +223,16 @@ func (h *hasher) read(i *image, buf []byte) error {
 }
 
 func (h *hasher) readName(i *image, name string, byProcess bool, buf []byte) error {
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	follow := unix.O_NOFOLLOW // a name from the kernel ends in no link
+	if byProcess {
+		follow = 0
+	}
+	// Looked at before it is opened: the name may be that of a device by now.
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC|follow, 0)
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
+	defer unix.Close(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
@@ -238,6 +246,11 @@ func (h *hasher) readName(i *image, name string, byProcess bool, buf []byte) err
 	if !same && (!byProcess || st.Ctim.Sec != i.key.sec) {
 		return errors.New("another file")
 	}
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	return h.digest(i, f, buf)
 }
 
@@ -272,3 +285,16 @@ func looksRunnable(b []byte) bool {
 
 // deviceOf converts a device number as programs see it to the kernel's own.
 func deviceOf(dev uint64) uint32 { return unix.Major(dev)<<20 | unix.Minor(dev) }
+
+// isRemote tells file systems that are served by another host or by a program:
+// asking them for a file may take for ever, and whoever serves them decides
+// what we see.
+func isRemote(magic uint32) bool {
+	switch magic {
+	case 0x65735546, // FUSE
+		0x6969, 0xff534d42, 0xfe534d42, 0x517b, // NFS, CIFS, SMB2, SMB
+		0x01021997, 0x5346414f, 0x6b414653, 0x00c36400, 0x0bd00bd0, 0x73757245: // 9P, AFS, kAFS, Ceph, Lustre, Coda
+		return true
+	}
+	return false
+}

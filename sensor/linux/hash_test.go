@@ -35,13 +35,14 @@ func runHasher(t *testing.T, limit int64) (*hasher, *tally, func(*image)) {
 	lost, settled := newTally(), make(chan struct{}, hashQueue)
 	h := newHasher(limit, lost, func() { settled <- struct{}{} })
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- h.run(ctx, false) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.run(ctx, false)
+	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		<-done
 	})
 	return h, lost, func(i *image) {
 		for !i.settled() {
@@ -128,7 +129,21 @@ func TestHashRefuses(t *testing.T) {
 	if i := h.get(imagePart{Ino: 1, Size: 1, Mode: unix.S_IFDIR}, "/", 0, running); i != nil {
 		t.Error("a folder was queued")
 	}
-	if n := lost.copy(); n["hash.too_large"] != 1 || n["hash.unreadable"] != 2 {
+	if i := h.get(imagePart{Ino: 1, Size: 1, Mode: unix.S_IFREG, Sup: 0x65735546}, "/mnt/fuse/x", 0, runnable); i != nil || lost.copy()["hash.remote"] != 1 {
+		t.Error("a file that a program serves was queued")
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(text, link); err != nil {
+		t.Fatal(err)
+	}
+	part = partOf(t, text)
+	part.CtimeNsec++
+	linked := h.get(part, link, 0, runnable)
+	wait(linked)
+	if _, s, _ := linked.digests(); s != "" {
+		t.Error("a link was followed")
+	}
+	if n := lost.copy(); n["hash.too_large"] != 1 || n["hash.unreadable"] != 3 {
 		t.Errorf("counted %v", n)
 	}
 }

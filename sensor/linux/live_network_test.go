@@ -14,15 +14,20 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
+// mine leaves out what other programs do with ports that they have had before.
+func mine(r *event.DeviceNetworkEvents) bool {
+	return !r.IsSnapshot && r.InitiatingProcessId == int64(os.Getpid())
+}
+
 func remoteIs(action string, a netip.AddrPort) func(*event.DeviceNetworkEvents) bool {
 	return func(r *event.DeviceNetworkEvents) bool {
-		return r.ActionType == action && r.RemoteIP == a.Addr().String() && r.RemotePort == int64(a.Port()) && !r.IsSnapshot
+		return r.ActionType == action && r.RemoteIP == a.Addr().String() && r.RemotePort == int64(a.Port()) && mine(r)
 	}
 }
 
 func localIs(action string, a netip.AddrPort) func(*event.DeviceNetworkEvents) bool {
 	return func(r *event.DeviceNetworkEvents) bool {
-		return r.ActionType == action && r.LocalIP == a.Addr().String() && r.LocalPort == int64(a.Port()) && !r.IsSnapshot
+		return r.ActionType == action && r.LocalIP == a.Addr().String() && r.LocalPort == int64(a.Port()) && mine(r)
 	}
 }
 

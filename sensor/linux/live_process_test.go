@@ -339,3 +339,31 @@ func TestLiveBecomingAnotherUser(t *testing.T) {
 		t.Errorf("row %v", columns(r))
 	}
 }
+
+// A container is known by the control group that its runtime made.
+func TestLiveContainer(t *testing.T) {
+	l := startLive(t, nil)
+	id := strings.Repeat("fedcba9876543210", 4)
+	group := filepath.Join(l.kernel.cgroup, "docker-"+id+".scope")
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Skipf("no control group can be made: %v", err)
+	}
+	defer os.Remove(group)
+	fd, err := os.Open(group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fd.Close()
+	name := filepath.Join(t.TempDir(), "inside")
+	c := exec.Command("/bin/sh", "-c", "echo x > "+name)
+	c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(fd.Fd())}
+	if err := c.Run(); err != nil {
+		t.Skipf("no process can be started in a control group: %v", err)
+	}
+	if r := find(l, created(c.Process.Pid)); r.ContainerId != id || r.CgroupPath != "/docker-"+id+".scope" || r.PidNamespaceId == 0 {
+		t.Errorf("process %v", columns(r))
+	}
+	if r := find(l, onPath("FileCreated", name)); r.ContainerId != id {
+		t.Errorf("file %v", columns(r))
+	}
+}

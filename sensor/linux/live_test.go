@@ -15,6 +15,10 @@ import (
 	"github.com/picket-edr/picket/event"
 )
 
+// patience is how long a test waits before it takes a row for missing. It is
+// long enough for a host that does many other things.
+const patience = time.Minute
+
 const testDevice = "00112233445566778899aabbccddeeff00112233"
 
 // live is a collector that runs on this host for the time of a test.
@@ -33,6 +37,9 @@ func startLive(t *testing.T, change func(*Options)) *live {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: kernel programs cannot be loaded")
+	}
+	if testing.Short() {
+		t.Skip("attaches to the running kernel")
 	}
 	l := &live{t: t, more: make(chan struct{}, 1)}
 	var id atomic.Int64
@@ -85,7 +92,7 @@ func find[R any, P interface {
 	event.Row
 }](l *live, match func(P) bool) P {
 	l.t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for seen := 0; ; {
 		l.mu.Lock()

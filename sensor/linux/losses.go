@@ -13,12 +13,18 @@ import (
 	"github.com/picket-edr/picket/event"
 )
 
+const counterSize = 24 // three 64-bit numbers
+
 // countLosses takes over what the kernel could not write since the last look.
 func (c *Collector) countLosses() {
 	now, err := c.kernelCounters()
 	if err != nil {
 		return
 	}
+	c.takeCounters(now)
+}
+
+func (c *Collector) takeCounters(now []kernelCounter) {
 	for i, class := range classes {
 		var before kernelCounter
 		if i < len(c.counters.last) {
@@ -37,20 +43,24 @@ func (c *Collector) kernelCounters() ([]kernelCounter, error) {
 	if c.kernel == nil || c.kernel.counters == nil {
 		return nil, fmt.Errorf("no counters: %w", ebpf.ErrMapIncompatible)
 	}
-	const size = 24 // three 64-bit numbers
-	b := make([]byte, processors()*len(classes)*size)
+	b := make([]byte, processors()*len(classes)*counterSize)
 	if _, err := c.kernel.counters.ReadAt(b, 0); err != nil {
 		return nil, fmt.Errorf("read counters: %w", err)
 	}
+	return sumCounters(b), nil
+}
+
+// sumCounters adds up the classes of all processors.
+func sumCounters(b []byte) []kernelCounter {
 	sums := make([]kernelCounter, len(classes))
-	for i := 0; len(b) >= size; i++ {
+	for i := 0; len(b) >= counterSize; i++ {
 		n := &sums[i%len(classes)]
 		n.Produced += binary.LittleEndian.Uint64(b)
 		n.Lost += binary.LittleEndian.Uint64(b[8:])
 		n.Filtered += binary.LittleEndian.Uint64(b[16:])
-		b = b[size:]
+		b = b[counterSize:]
 	}
-	return sums, nil
+	return sums
 }
 
 // skippedRuns counts programs that the kernel did not run because they would
@@ -103,5 +113,5 @@ func (c *Collector) tellLosses() {
 
 // isEventLoss tells the loss of an event from that of a detail of one.
 func isEventLoss(name string) bool {
-	return !strings.HasPrefix(name, "hash.") && !strings.HasPrefix(name, "cache.")
+	return !strings.HasPrefix(name, "hash.") && !strings.HasPrefix(name, "cache.") && !strings.HasPrefix(name, "proc.")
 }

@@ -47,7 +47,7 @@ func (c *Collector) releaseHeld(now uint64, all bool) {
 			r.FileFlags |= fileStillOpen
 		}
 		var st unix.Stat_t
-		if unix.Lstat(r.Path, &st) == nil && st.Ino == r.Image.Ino && deviceOf(st.Dev) == r.Image.Dev {
+		if !isRemote(r.Image.Sup) && unix.Lstat(r.Path, &st) == nil && st.Ino == r.Image.Ino && deviceOf(st.Dev) == r.Image.Dev {
 			r.Image.Size, r.Image.CtimeSec, r.Image.CtimeNsec = uint64(st.Size), st.Ctim.Sec, uint32(st.Ctim.Nsec)
 			entry.Size, entry.MtimeSec, entry.MtimeNsec = st.Size, st.Mtim.Sec, uint32(st.Mtim.Nsec)
 		}
@@ -108,10 +108,11 @@ func (c *Collector) sweepOne(key uint64, o openFile, now uint64, all bool) {
 	reported := o.Flags&fileReported != 0
 	touched := o.Flags&(fileCreated|fileTruncated) != 0 && !reported
 	name := fmt.Sprintf("/proc/%d/fd/%d", o.PID, o.FD)
-	var st unix.Stat_t
+	var st unix.Statx_t
 	path, err := os.Readlink(name)
 	if err == nil {
-		err = unix.Stat(name, &st)
+		// What the kernel knows by itself: a remote server is not asked.
+		err = unix.Statx(unix.AT_FDCWD, name, unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &st)
 	}
 	if err != nil || st.Ino != o.Ino {
 		if touched {
@@ -119,7 +120,8 @@ func (c *Collector) sweepOne(key uint64, o openFile, now uint64, all bool) {
 		}
 		return
 	}
-	changed := st.Size != o.Size || st.Mtim.Sec != o.MtimeSec || uint32(st.Mtim.Nsec) != o.MtimeNsec&0x7fffffff
+	size := int64(st.Size)
+	changed := size != o.Size || st.Mtime.Sec != o.MtimeSec || st.Mtime.Nsec != o.MtimeNsec&0x7fffffff
 	if !changed && !touched {
 		if !all {
 			o.Opened = now
@@ -130,14 +132,14 @@ func (c *Collector) sweepOne(key uint64, o openFile, now uint64, all bool) {
 	path, deleted := strings.CutSuffix(clean(path), " (deleted)")
 	r := &fileRecord{Path: path, OpenedAt: o.Opened, SizeAtOpen: o.Size, FileFlags: o.Flags | fileStillOpen}
 	r.Time = now
-	r.Image = imagePart{Ino: o.Ino, Size: uint64(st.Size), Mode: st.Mode, UID: st.Uid, Dev: deviceOf(st.Dev), Nlink: uint32(st.Nlink),
-		CtimeSec: st.Ctim.Sec, CtimeNsec: uint32(st.Ctim.Nsec)}
+	r.Image = imagePart{Ino: o.Ino, Size: st.Size, Mode: uint32(st.Mode), UID: st.Uid, Dev: st.Dev_major<<20 | st.Dev_minor, Nlink: st.Nlink,
+		CtimeSec: st.Ctime.Sec, CtimeNsec: st.Ctime.Nsec}
 	if deleted {
 		r.Image.Nlink = 0
 	}
 	c.fileRow(r, c.cache.get(o.PID, o.Start))
 	if !all {
-		o.Size, o.MtimeSec, o.MtimeNsec = st.Size, st.Mtim.Sec, uint32(st.Mtim.Nsec)
+		o.Size, o.MtimeSec, o.MtimeNsec = size, st.Mtime.Sec, st.Mtime.Nsec
 		c.putBack(key, o, now)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/bpf"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,14 +77,19 @@ type kernel struct {
 	links    []link.Link
 }
 
-// openKernel takes for each kind the first rung that works.
+// openKernel probes the kernel and attaches to it.
 func openKernel() (*kernel, []picket.Hook) {
 	k := &kernel{maps: map[string]*ebpf.Map{}, types: btf.NewCache(), programs: map[string]*ebpf.Program{}, own: map[string]*ebpf.Map{}}
 	_ = rlimit.RemoveMemlock() // before 5.11 the limit counts; where it cannot be raised loading says so
 	mountTracefs()
 	k.cgroup = cgroupMount(readSome("/proc/self/mounts", 4<<20))
+	return k, k.climb(ladders())
+}
+
+// climb takes for each kind the first rung that works.
+func (k *kernel) climb(ladders []ladder) []picket.Hook {
 	var hooks []picket.Hook
-	for _, l := range ladders() {
+	for _, l := range ladders {
 		h := picket.Hook{Kind: l.kind, Rung: "off"}
 		var failures []string
 		for _, r := range l.rungs {
@@ -97,7 +103,7 @@ func openKernel() (*kernel, []picket.Hook) {
 		h.Error = strings.Join(failures, "; ")
 		hooks = append(hooks, h)
 	}
-	return k, hooks
+	return hooks
 }
 
 // short keeps the gist of an error: a verifier's log runs to thousands of lines.
@@ -277,10 +283,7 @@ func (k *kernel) attach(section string, p *ebpf.Program) (link.Link, error) {
 
 // close detaches everything. Rings must not be read any more.
 func (k *kernel) close() error {
-	var errs []error
-	for _, l := range k.links {
-		errs = append(errs, l.Close())
-	}
+	errs := []error{k.detach()}
 	for _, p := range k.programs {
 		errs = append(errs, p.Close())
 	}
@@ -293,12 +296,15 @@ func (k *kernel) close() error {
 	return errors.Join(errs...)
 }
 
-// detach stops the programs but keeps maps and rings for a last reading.
-func (k *kernel) detach() {
+// detach stops the programs but keeps maps and rings for a last reading. The
+// kernel waits for all processors at each, so they go together.
+func (k *kernel) detach() error {
+	var g errgroup.Group
 	for _, l := range k.links {
-		l.Close()
+		g.Go(l.Close)
 	}
 	k.links = nil
+	return g.Wait()
 }
 
 // tracefs is where classic tracepoints are named. Hosts with systemd have it

@@ -77,8 +77,8 @@ func runs(key procKey) bool {
 }
 
 // ask reads a file of a running process; empty when it ended meanwhile.
-func ask(key procKey, file string, limit int64) []byte {
-	b := readSome(fmt.Sprintf("/proc/%d/%s", key.pid, file), limit)
+func (c *Collector) ask(key procKey, file string, limit int64) []byte {
+	b := c.careful.read(fmt.Sprintf("/proc/%d/%s", key.pid, file), limit)
 	if len(b) == 0 || !runs(key) {
 		return nil
 	}
@@ -94,8 +94,8 @@ func (c *Collector) readProc(p *process, dir string) {
 	if cwd, err := os.Readlink(dir + "/cwd"); err == nil {
 		p.cwd = strings.TrimSuffix(clean(cwd), " (deleted)")
 	}
-	p.cmdline = commandLine(readSome(dir+"/cmdline", 32<<10))
-	p.env, p.remoteIP = environment(readSome(dir+"/environ", maxEnvironment))
+	p.cmdline = commandLine(c.careful.read(dir+"/cmdline", 32<<10))
+	p.env, p.remoteIP = environment(c.careful.read(dir+"/environ", maxEnvironment))
 	p.cgroup = cgroupPath(readSome(dir+"/cgroup", 64<<10))
 	c.home(p)
 	if p.name == "" {
@@ -169,12 +169,12 @@ func (c *Collector) applyExec(p *process, r *execRecord, extra map[string]any) {
 	if r.Flags&flagEnvCut != 0 {
 		// What lies behind may matter: ask the process while it runs.
 		extra["EnvironmentBytes"] = r.EnvTotal
-		if all := ask(p.key, "environ", maxEnvironment); len(all) > len(env) {
+		if all := c.ask(p.key, "environ", maxEnvironment); len(all) > len(env) {
 			env = all
 		}
 	}
 	if r.Flags&flagUnreadable != 0 && len(r.Args) == 0 {
-		p.cmdline = commandLine(ask(p.key, "cmdline", 32<<10))
+		p.cmdline = commandLine(c.ask(p.key, "cmdline", 32<<10))
 	}
 	var remote string
 	p.env, remote = environment(env)

@@ -7,7 +7,6 @@ package linux
 import (
 	"bufio"
 	"bytes"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -134,18 +133,4 @@ func lines(b []byte) func(func(string) bool) {
 			}
 		}
 	}
-}
-
-// readSome reads at most n bytes of a file; what cannot be read is empty.
-func readSome(name string, n int64) []byte {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, n))
-	if err != nil {
-		return nil
-	}
-	return b
 }

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import (
+	"io"
+	"os"
+	"time"
+)
+
+const (
+	carefulWait  = 100 * time.Millisecond
+	carefulStuck = 32 // reads that may hang at once
+)
+
+// careful reads memory of other processes. A process can put pages there that
+// never arrive, from a file system of its own making, and whoever reads its
+// arguments then waits for ever: that must not be the reader of events.
+type careful struct {
+	slots chan struct{}
+	lost  *tally
+	wait  time.Duration
+}
+
+func newCareful(lost *tally) *careful {
+	return &careful{slots: make(chan struct{}, carefulStuck), lost: lost, wait: carefulWait}
+}
+
+// read returns at most limit bytes of a file, or nothing when they do not come
+// in time.
+func (c *careful) read(name string, limit int64) []byte {
+	select {
+	case c.slots <- struct{}{}:
+	default:
+		c.lost.add("proc.stuck", 1)
+		return nil
+	}
+	got := make(chan []byte, 1)
+	go func() {
+		defer func() { <-c.slots }()
+		got <- readSome(name, limit)
+	}()
+	t := time.NewTimer(c.wait)
+	defer t.Stop()
+	select {
+	case b := <-got:
+		return b
+	case <-t.C:
+		c.lost.add("proc.stuck", 1)
+		return nil
+	}
+}
+
+// readSome reads at most n bytes of a file; what cannot be read is empty.
+func readSome(name string, n int64) []byte {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, n))
+	if err != nil {
+		return nil
+	}
+	return b
+}
