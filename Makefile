@@ -26,7 +26,7 @@ web: setup-run ## build the portal
 
 test: setup-test build ## run all tests: Go with the race detector, portal, browser
 	go test -race -timeout 20m ./...
-	cd web && npm run --silent test
+	cd web && npx vitest run
 	$(MAKE) --no-print-directory e2e
 
 e2e: setup-test build ## run the browser tests with the real sensor, server and Chromium
