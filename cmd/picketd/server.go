@@ -96,7 +96,7 @@ func (s *picketServer) open(ctx context.Context) error {
 	if s.keys, err = pki.Open(filepath.Join(s.cfg.Data, "pki"), s.gatewayNames(), time.Now); err != nil {
 		return err
 	}
-	if s.bus, err = bus.Open(ctx, bus.Options{Dir: filepath.Join(s.cfg.Data, "bus"), URL: s.cfg.Bus.URL, MaxBytes: s.cfg.Bus.MaxBytes, Log: s.log}); err != nil {
+	if s.bus, err = bus.Open(ctx, bus.Options{Dir: filepath.Join(s.cfg.Data, "bus"), URL: s.cfg.Bus.URL, MaxBytes: s.cfg.Bus.MaxBytes, Log: s.log, Metrics: s.metrics}); err != nil {
 		return err
 	}
 	s.notify = &notifier{publish: s.bus.Notify, log: s.log, done: map[string]bool{}}

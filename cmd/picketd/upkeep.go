@@ -65,6 +65,11 @@ func (s *picketServer) backup(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	// What devices have reached first: a copy of it may be older than the
+	// events, never newer, or batches would be passed over.
+	if err := s.bus.Backup(ctx, filepath.Join(dir, "bus")); err != nil {
+		return err
+	}
 	for id, p := range s.pipelines {
 		if err := p.events.Backup(ctx, eventsDir(dir, id)); err != nil {
 			return err
