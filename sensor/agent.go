@@ -163,6 +163,7 @@ func (a *agent) start(ctx context.Context) (lock *os.File, err error) {
 		return nil, err
 	}
 	a.uplink = newUplink(a, server, ways)
+	a.lastFlush.Store(time.Now().UnixNano())
 	a.pace.Store(int64(a.o.Timing.Flush))
 	a.health.Store(int64(a.o.Timing.Health))
 	a.loadPolicy()

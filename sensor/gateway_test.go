@@ -67,21 +67,22 @@ type fakeGateway struct {
 	opened   int
 	problems []string
 
-	skew     time.Duration                                       // of the server's clock
-	life     time.Duration                                       // of device certificates
-	policy   *wirepb.Policy                                      // sent after each welcome
-	deny     bool                                                // refuses streams
-	mute     bool                                                // takes batches without acknowledging
-	verdict  func(b *wirepb.Batch) (*wirepb.Down, bool)          // instead of taking a batch; false: take it
-	position func(durable []*wirepb.Position) []*wirepb.Position // changes the welcome
-	changed  chan struct{}                                       // something above changed
+	skew      time.Duration                                       // of the server's clock
+	life      time.Duration                                       // of device certificates
+	renewLife time.Duration                                       // of renewed ones
+	policy    *wirepb.Policy                                      // sent after each welcome
+	deny      bool                                                // refuses streams
+	mute      bool                                                // takes batches without acknowledging
+	verdict   func(b *wirepb.Batch) (*wirepb.Down, bool)          // instead of taking a batch; false: take it
+	position  func(durable []*wirepb.Position) []*wirepb.Position // changes the welcome
+	changed   chan struct{}                                       // something above changed
 }
 
 // newGateway starts a gateway with fresh keys.
 func newGateway(t testing.TB) *fakeGateway {
 	g := &fakeGateway{
 		t: t, last: map[string]uint64{}, hash: map[string]event.Hash{}, rows: map[string]int{}, actions: map[string]int{},
-		streams: map[int]context.CancelFunc{}, life: 24 * time.Hour, changed: make(chan struct{}, 1),
+		streams: map[int]context.CancelFunc{}, life: 24 * time.Hour, renewLife: 24 * time.Hour, changed: make(chan struct{}, 1),
 	}
 	g.rootKy = newSigner(t)
 	g.root = issue(t, &x509.Certificate{
@@ -194,7 +195,7 @@ func (g *fakeGateway) Renew(_ context.Context, req *connect.Request[wirepb.Renew
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.renewals++
-	g.life = 24 * time.Hour
+	g.life = g.renewLife
 	g.notify()
 	return connect.NewResponse(&wirepb.RenewResponse{CertificateChain: g.deviceCert(csr.PublicKey), ServerRoots: [][]byte{g.root.Raw}}), nil
 }

@@ -24,6 +24,7 @@ const (
 	windowBytes   = 8 << 20
 	helloTimeout  = 45 * time.Second
 	maxThrottle   = 5 * time.Minute
+	unsure        = 5 * time.Second // what was said so long before the end may not have arrived
 	clockLine     = 5 * time.Minute // of difference to the server before it is told
 )
 
@@ -31,6 +32,9 @@ const (
 type session struct {
 	u      *uplink
 	stream *connect.BidiStreamForClient[wirepb.Up, wirepb.Down]
+
+	reported   []*wirepb.Note // in the last report
+	reportedAt time.Time
 
 	mu       sync.Mutex
 	flight   []sent // oldest first
@@ -80,6 +84,9 @@ func (u *uplink) session(ctx context.Context, way Way) (*session, error) {
 	}
 	cancel(err)
 	down.Wait()
+	if time.Since(s.reportedAt) < unsure {
+		u.a.notes.putBack(s.reported)
+	}
 	return s, err
 }
 
@@ -308,9 +315,7 @@ func (s *session) sendBatch(now time.Time) (bool, error) {
 func (s *session) sendReport() error {
 	h := s.u.a.report()
 	err := s.put(&wirepb.Up{Kind: &wirepb.Up_Health{Health: h}})
-	if err != nil {
-		s.u.a.notes.putBack(h.Notes)
-	}
+	s.reported, s.reportedAt = h.Notes, time.Now()
 	return err
 }
 

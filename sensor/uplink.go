@@ -87,7 +87,7 @@ func (u *uplink) run(ctx context.Context) {
 		way := u.ways[u.next%len(u.ways)]
 		s, err := u.session(ctx, way)
 		if ctx.Err() != nil {
-			u.ended(way, err, false)
+			u.ended(way, nil, false)
 			return
 		}
 		welcome := s != nil
