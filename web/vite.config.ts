@@ -11,6 +11,7 @@ export default defineConfig({
   build: {
     target: "es2023",
     assetsInlineLimit: 0, // data: URLs would need a weaker content security policy
+    modulePreload: { polyfill: false }, // every browser of the target preloads by itself
     chunkSizeWarningLimit: 900,
     reportCompressedSize: true,
   },

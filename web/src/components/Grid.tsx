@@ -6,6 +6,7 @@ import { type CSSProperties, type KeyboardEvent, type MouseEvent, type ReactNode
 import { nextSort } from "../search";
 import css from "./Grid.module.css";
 import { rangeBetween, toggled } from "./selection";
+import { leastWidth } from "./tracks";
 
 export interface Column<T> {
   id: string;
@@ -37,6 +38,8 @@ interface Props<T> {
   selected?: ReadonlySet<string>;
   onSelect?: (keys: Set<string>) => void;
   rowLabel?: (row: T) => string;
+  /** Data attributes of a row, by which tests find it. */
+  rowData?: (row: T) => Record<`data-${string}`, string>;
   hasMore?: boolean;
   loadingMore?: boolean;
   onMore?: () => void;
@@ -149,6 +152,7 @@ export function Grid<T>(props: Props<T>) {
         aria-rowcount={(props.total ?? rows.length) + 1}
         aria-multiselectable={props.onSelect ? true : undefined}
         className={css.grid}
+        style={{ minWidth: leastWidth(tracks) }}
         onKeyDown={keyDown}
       >
         <HeaderRow {...props} tracks={tracks} />
@@ -197,6 +201,7 @@ function Row<T>({ grid, item, index, focusable, tracks, style, onFocus, onToggle
       role="row"
       tabIndex={focusable ? 0 : -1}
       data-index={index}
+      {...grid.rowData?.(item)}
       aria-rowindex={index + 2}
       aria-selected={grid.onSelect ? selected : undefined}
       aria-current={grid.current === key ? "true" : undefined}

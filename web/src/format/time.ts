@@ -66,12 +66,12 @@ export function dateTime(d: Date, zone: Zone): string {
 
 /** Clock time of today, day and time of this year's other days, else the day. */
 export function shortTime(d: Date, now: Date, zone: Zone): string {
-  const day = dayOf(d, zone);
+  const that = dayOf(d, zone);
   const today = dayOf(now, zone);
-  if (day === today) {
+  if (that === today) {
     return clock(d, zone);
   }
-  return day.slice(0, 4) === today.slice(0, 4) ? `${day.slice(5)} ${clock(d, zone).slice(0, 5)}` : day;
+  return that.slice(0, 4) === today.slice(0, 4) ? `${that.slice(5)} ${clock(d, zone).slice(0, 5)}` : that;
 }
 
 const monthNames = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];

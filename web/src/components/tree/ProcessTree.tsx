@@ -78,6 +78,8 @@ export function ProcessTree({ tree, selected, onSelect, onMore }: Props) {
           key={row.id}
           role="treeitem"
           data-line={i}
+          data-testid={row.kind === "process" ? "tree-node" : undefined}
+          data-guid={row.kind === "process" ? row.node.guid : undefined}
           tabIndex={i === index ? 0 : -1}
           aria-level={row.depth + 1}
           aria-posinset={row.posInSet}

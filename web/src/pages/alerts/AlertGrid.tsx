@@ -52,8 +52,8 @@ function alertColumns(onManage: ((a: Alert) => void) | undefined, oneDevice: boo
   const columns: Column<Alert>[] = [
     { id: "title", header: "Title", width: "minmax(240px, 3fr)", sort: "title", cell: (a) => <TitleCell alert={a} /> },
     { id: "device", header: oneDevice ? "User" : "Device and user", width: "minmax(140px, 1.4fr)", sort: oneDevice ? "user" : "device", cell: (a) => <WhereCell alert={a} oneDevice={oneDevice} /> },
-    { id: "severity", header: "Severity", width: "128px", sort: "severity", descendingFirst: true, cell: (a) => <Severity value={a.severity} /> },
-    { id: "last", header: "Last activity", width: "145px", sort: "lastActivity", descendingFirst: true, cell: (a) => <Time value={a.lastActivity} /> },
+    { id: "severity", header: "Severity", width: "132px", sort: "severity", descendingFirst: true, cell: (a) => <Severity value={a.severity} /> },
+    { id: "last", header: "Last activity", width: "100px", sort: "lastActivity", descendingFirst: true, cell: (a) => <Time value={a.lastActivity} look="short" /> },
     { id: "queue", header: "Time in queue", width: "92px", sort: "created", cell: (a) => <InQueue since={a.created} /> },
     { id: "source", header: "Source", width: "80px", sort: "source", cell: (a) => a.detectionSource },
     { id: "status", header: "Status", width: "110px", sort: "status", cell: (a) => <StatusMark value={a.status} /> },
@@ -71,10 +71,13 @@ function alertColumns(onManage: ((a: Alert) => void) | undefined, oneDevice: boo
   return columns;
 }
 
+/** Marks by which tests find the row of an alert. */
+const rowData = (a: Alert) => ({ "data-testid": "alert-row", "data-alert-id": a.id });
+
 /** Alerts as one list. */
 export function AlertGrid({ onManage, oneDevice, ...props }: AlertGridProps) {
   const columns = useMemo(() => alertColumns(onManage, oneDevice), [onManage, oneDevice]);
-  return <Grid label="Alerts" columns={columns} rowHeight={46} rowKey={(a) => a.id} rowLabel={(a) => a.title} {...props} />;
+  return <Grid label="Alerts" columns={columns} rowHeight={46} rowKey={(a) => a.id} rowLabel={(a) => a.title} rowData={rowData} {...props} />;
 }
 
 /** Alerts of equal title together; a group opens to its alerts. */
@@ -94,6 +97,7 @@ export function GroupGrid({ rows, onManage, onOpen, ...props }: AlertGridProps) 
       rows={lines}
       rowHeight={46}
       rowKey={(r) => (r.kind === "alert" ? r.alert.id : `group ${r.group.key}`)}
+      rowData={(r) => (r.kind === "alert" ? rowData(r.alert) : {})}
       onOpen={(r) => (r.kind === "alert" ? onOpen(r.alert) : toggle(r.group.key))}
       sort={props.sort ?? ""}
       {...(props.onSort ? { onSort: props.onSort } : {})}
@@ -129,7 +133,7 @@ function groupCell(column: string, { group, open }: Extract<GroupRow, { kind: "g
     case "severity":
       return <Severity value={group.severity} />;
     case "last":
-      return <Time value={group.lastActivity} />;
+      return <Time value={group.lastActivity} look="short" />;
     case "status":
       return `${count(group.alerts.filter((a) => a.status === "New").length)} new`;
     default:

@@ -64,12 +64,12 @@ function Steps({ setup }: { setup: Setup }) {
       <Step number={1} title="Name and retention" state={named ? "Complete" : ""} complete={named}>
         <Organisation setup={setup} action="Save" onSaved={() => setNamed(true)} />
       </Step>
-      <Step number={2} title="Get the sensor" state={sensor.complete ? "Complete" : "Incomplete"} complete={sensor.complete} waiting={!sensor.complete}>
+      <Step number={2} testId="setup-sensor" title="Get the sensor" state={sensor.complete ? "Complete" : "Incomplete"} complete={sensor.complete} waiting={!sensor.complete}>
         {sensor.complete && <Reported step={sensor} />}
         <p>Create an enrolment token and run the install command on a Linux host. This step completes when the host reports.</p>
         <NewEnrolment />
       </Step>
-      <Step number={3} title="Run the detection test" state={detectionTest.complete ? "Complete" : "Incomplete"} complete={detectionTest.complete} waiting={sensor.complete && !detectionTest.complete}>
+      <Step number={3} testId="setup-test" title="Run the detection test" state={detectionTest.complete ? "Complete" : "Incomplete"} complete={detectionTest.complete} waiting={sensor.complete && !detectionTest.complete}>
         {detectionTest.complete && (
           <p>
             The alert arrived at <Time value={detectionTest.at} />
@@ -94,14 +94,24 @@ function Reported({ step }: { step: SetupStep }) {
   return <p><strong>{step.deviceName || step.deviceId}</strong> reported at <Time value={step.at} />.</p>;
 }
 
-function Step({ number, title, state, complete, waiting, children }: { number: number; title: string; state: string; complete: boolean; waiting?: boolean; children: ReactNode }) {
+interface StepProps {
+  number: number;
+  title: string;
+  state: string;
+  complete: boolean;
+  waiting?: boolean;
+  testId?: string;
+  children: ReactNode;
+}
+
+function Step({ number, title, state, complete, waiting, testId, children }: StepProps) {
   return (
-    <section className={css.step} aria-labelledby={`step-${number}`}>
+    <section className={css.step} aria-labelledby={`step-${number}`} data-testid={testId} data-complete={complete}>
       <div className={css.stepHeader}>
         <span className={`${css.number} ${complete ? css.done : ""}`} aria-hidden>{number}</span>
         <h2 id={`step-${number}`}>{title}</h2>
         <span className={css.stepState} role="status" aria-label={state && `${title}: ${state}`}>
-          {complete ? <CheckmarkCircleFilled className={css.good ?? ""} aria-hidden /> : waiting ? <Spinner size="extra-tiny" /> : state && <CircleRegular aria-hidden />}
+          {complete ? <CheckmarkCircleFilled className={css.good ?? ""} aria-hidden /> : waiting ? <Spinner size="extra-tiny" aria-label="Waiting" /> : state && <CircleRegular aria-hidden />}
           {state}
         </span>
       </div>

@@ -113,7 +113,7 @@ export function TimelineList({ deviceId, rows, selected, onSelect, hasMore, load
             const row = rows[v.index];
             return (
               row && (
-                <div key={v.key} role="listitem" data-index={v.index} ref={virtual.measureElement} className={css.item} style={{ transform: `translateY(${v.start}px)` }}>
+                <div key={v.key} role="listitem" data-index={v.index} data-testid={row.kind === "event" ? "timeline-row" : undefined} ref={virtual.measureElement} className={css.item} style={{ transform: `translateY(${v.start}px)` }}>
                   <Line row={row} index={v.index} open={row.kind === "event" && open.has(row.key)} marked={row.kind === "event" && row.key === selected} onToggle={toggle} deviceId={deviceId} />
                 </div>
               )
