@@ -103,21 +103,27 @@ func Losses(ctx context.Context, ev Events, deviceID string, from, to time.Time)
 }
 
 // losses reads the counts by class out of a row's AdditionalFields: either
-// {"lost": {"class": n, ...}, "since": "RFC 3339"} or flat {"class": n, ...}.
+// {"Lost": {"class": n, ...}, "Since": "RFC 3339"} or flat {"class": n, ...}.
 func losses(at time.Time, fields string) []Loss {
 	var f map[string]any
 	if json.Unmarshal([]byte(fields), &f) != nil {
 		return nil
 	}
 	from := at
-	if s, ok := f["since"].(string); ok {
+	since, ok := f["Since"].(string)
+	if !ok {
+		since, ok = f["since"].(string)
+	}
+	if s := since; ok {
 		if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 			from = t.UTC()
 		}
 	}
 	counts := f
-	if nested, ok := f["lost"].(map[string]any); ok {
-		counts = nested
+	for _, key := range []string{"Lost", "lost"} {
+		if nested, ok := f[key].(map[string]any); ok {
+			counts = nested
+		}
 	}
 	var out []Loss
 	for class, v := range counts {

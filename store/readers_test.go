@@ -281,7 +281,7 @@ func TestLoggedOnUsers(t *testing.T) {
 
 func TestLosses(t *testing.T) {
 	ev := fill(t,
-		&event.DeviceEvents{Timestamp: at, ReportId: 1, ActionType: "SensorLoss", AdditionalFields: `{"lost":{"kernel.file":3,"hash":"4","none":0},"since":"2026-11-24T11:59:00Z"}`},
+		&event.DeviceEvents{Timestamp: at, ReportId: 1, ActionType: "SensorLoss", AdditionalFields: `{"Lost":{"kernel.file":3,"hash":"4","none":0},"Total":{"kernel.file":9},"Since":"2026-11-24T11:59:00Z"}`},
 		&event.DeviceEvents{Timestamp: at + 1, ActionType: "SensorGap", AdditionalFields: `{"lost":{"batches":2}}`},
 		&event.DeviceEvents{Timestamp: at + 2, ReportId: 2, ActionType: "SensorLoss", AdditionalFields: `not json`},
 	)

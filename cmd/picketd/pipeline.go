@@ -118,7 +118,7 @@ func (p *pipeline) store(ctx context.Context, epoch string) error {
 
 // gapBlocks says on the timeline that batches never arrived.
 func gapBlocks(e *event.Envelope) []*event.Block {
-	fields, err := json.Marshal(map[string]any{"lost": map[string]uint64{"batches": e.Gap}})
+	fields, err := json.Marshal(map[string]any{"Lost": map[string]uint64{"batches": e.Gap}})
 	if err != nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -129,7 +130,7 @@ func (r *registry) Admit(ctx context.Context, id pki.Identity, f *wirepb.Facts, 
 
 // Health implements gateway.Registry.
 func (r *registry) Health(ctx context.Context, id pki.Identity, instance uint64, h *wirepb.Health) error {
-	report := state.DeviceHealth{DeviceID: id.DeviceID, At: r.now(), Run: instance, Rung: h.Rung, Lost: h.Lost}
+	report := state.DeviceHealth{DeviceID: id.DeviceID, At: r.now(), Run: instance, Rung: h.Rung, Lost: lostEvents(h.Lost)}
 	if len(h.IpAddresses) > 0 {
 		report.InternalIP = h.IpAddresses[0]
 	}
@@ -144,6 +145,21 @@ func (r *registry) Health(ctx context.Context, id pki.Identity, instance uint64,
 	}
 	r.notify.device(id.Tenant, id.DeviceID)
 	return nil
+}
+
+// details are classes that a sensor counts when a detail of an event is
+// missing (a hash, what a process was called). The event itself is there.
+var details = []string{"hash.", "cache.", "proc."}
+
+// lostEvents leaves out classes that count missing details.
+func lostEvents(lost map[string]uint64) map[string]uint64 {
+	out := map[string]uint64{}
+	for class, n := range lost {
+		if !slices.ContainsFunc(details, func(d string) bool { return strings.HasPrefix(class, d) }) {
+			out[class] = n
+		}
+	}
+	return out
 }
 
 // Received implements gateway.Registry.
