@@ -223,7 +223,7 @@ func (a *agent) sayStarted() {
 	switch {
 	case r.Unclean && r.SameBoot:
 		stop = "unclean"
-		a.notes.add(noteUncleanStop, fmt.Sprintf("the run before did not stop in order; events with numbers from %d to %d may be missing", r.LastReport+1, r.NextReport-1))
+		a.notes.add(noteUncleanStop, fmt.Sprintf("the run before did not stop in order; events after number %d may be missing", r.LastReport))
 	case r.Unclean:
 		stop = "unclean before a boot"
 		a.notes.add(noteUncleanStop, "the run before the boot did not stop in order; its last events may be missing")

@@ -58,6 +58,7 @@ type fakeGateway struct {
 	order    []string // boot/seq as taken
 	gaps     uint64
 	sent     uint64 // batches that arrived, repeats included
+	bytes    uint64 // of their payloads
 	hellos   []*wirepb.Hello
 	healths  []*wirepb.Health
 	answers  []*wirepb.PolicyApplied
@@ -301,6 +302,7 @@ func (g *fakeGateway) take(m *wirepb.Up) *wirepb.Down {
 		g.answers = append(g.answers, k.PolicyApplied)
 	case *wirepb.Up_Batch:
 		g.sent++
+		g.bytes += uint64(len(k.Batch.Payload))
 		if g.verdict != nil {
 			if d, ok := g.verdict(k.Batch); ok {
 				return d

@@ -30,7 +30,6 @@ var (
 	noteNotEnrolled  = NoteKind{6, "error", "The sensor is not enrolled.", "Run `picket-sensor enrol` or `install` with a token."}
 	noteIdentityBad  = NoteKind{7, "error", "The identity cannot be read.", "Check the file `identity` in the data folder; enrol again if it is damaged."}
 	noteNotKept      = NoteKind{10, "error", "What the server sent (certificate, policy) cannot be written to disk.", "Check free space and permissions of the data folder."}
-	noteEnrolled     = NoteKind{11, "info", "Enrolment is complete.", ""}
 	notePolicyBad    = NoteKind{12, "warning", "A policy could not be applied; the one before stays in force.", "Correct the policy on the server."}
 	noteDeviceID     = NoteKind{13, "info", "The device id in use.", ""}
 	noteRefused      = NoteKind{15, "error", "The server refuses the command channel.", "Check whether the device was revoked; enrol again."}
@@ -56,7 +55,7 @@ var (
 // NoteKinds lists every kind of note by number.
 var NoteKinds = []NoteKind{
 	noteStarted, noteStopped, noteStartFailed, noteContact, noteNoContact, noteNotEnrolled, noteIdentityBad, noteNotKept,
-	noteEnrolled, notePolicyBad, noteDeviceID, noteRefused, noteCopied, noteSpoolNear, noteStepFailed, noteNoCollector, noteOverload,
+	notePolicyBad, noteDeviceID, noteRefused, noteCopied, noteSpoolNear, noteStepFailed, noteNoCollector, noteOverload,
 	noteOverloadOver, noteHookMissing, noteUncleanStop, noteSpoolFull, noteSpoolOK, noteSpoolDamaged, noteRejected,
 	noteRenewed, noteNotRenewed, notePolicy, noteClock, noteRenumbered,
 }
