@@ -25,7 +25,7 @@ type LoggedOn struct {
 
 // LoggedOnUsers reads who logged on to a device since a moment, last first.
 func LoggedOnUsers(ctx context.Context, ev Events, deviceID string, since time.Time) ([]LoggedOn, error) {
-	rows, err := ev.Query(ctx, `SELECT "AccountName", coalesce("AccountDomain", ''), coalesce("LogonType", 'Unknown'), min("Timestamp"), max("Timestamp"), count(DISTINCT CAST("Timestamp" AS DATE)), max(CASE WHEN "IsLocalAdmin" THEN 1 ELSE 0 END)
+	rows, err := ev.Query(Within(ctx, since, time.Time{}), `SELECT "AccountName", coalesce("AccountDomain", ''), coalesce("LogonType", 'Unknown'), min("Timestamp"), max("Timestamp"), count(DISTINCT CAST("Timestamp" AS DATE)), max(CASE WHEN "IsLocalAdmin" THEN 1 ELSE 0 END)
 		FROM events WHERE "DeviceId" = ? AND "TableName" = 'DeviceLogonEvents' AND "ActionType" IN ('LogonSuccess', 'LogonFound') AND "Timestamp" >= ? AND "AccountName" IS NOT NULL
 		GROUP BY 1, 2, 3 ORDER BY 3`, deviceID, since.UTC())
 	if err != nil {
@@ -85,7 +85,7 @@ func Losses(ctx context.Context, ev Events, deviceID string, from, to time.Time)
 	if !to.IsZero() {
 		w.add(`"Timestamp" < ?`, to.UTC())
 	}
-	rows, err := ev.Query(ctx, `SELECT "Timestamp", "ActionType", coalesce("AdditionalFields", '{}') FROM events WHERE `+w.sql()+` ORDER BY "Timestamp" LIMIT 1000`, w.args...)
+	rows, err := ev.Query(Within(ctx, from, to), `SELECT "Timestamp", "ActionType", coalesce("AdditionalFields", '{}') FROM events WHERE `+w.sql()+` ORDER BY "Timestamp" LIMIT 1000`, w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("losses of %s: %w", deviceID, err)
 	}
@@ -140,4 +140,30 @@ func losses(at time.Time, fields string) []Loss {
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Class < out[j].Class })
 	return out
+}
+
+// Volume is how many rows of a table one day has.
+type Volume struct {
+	Day   time.Time // its start
+	Table string
+	Rows  int64
+}
+
+// Volumes counts rows by day and table between two moments, oldest day first.
+func Volumes(ctx context.Context, ev Events, from, to time.Time) ([]Volume, error) {
+	rows, err := ev.Query(Within(ctx, from, to), `SELECT date_trunc('day', "Timestamp"), "TableName", count(*) FROM events WHERE "Timestamp" >= ? AND "Timestamp" < ? GROUP BY 1, 2 ORDER BY 1, 2`, from.UTC(), to.UTC())
+	if err != nil {
+		return nil, fmt.Errorf("volumes: %w", err)
+	}
+	defer rows.Close()
+	var out []Volume
+	for rows.Next() {
+		var v Volume
+		if err := rows.Scan(&v.Day, &v.Table, &v.Rows); err != nil {
+			return nil, fmt.Errorf("volumes: %w", err)
+		}
+		v.Day = v.Day.UTC()
+		out = append(out, v)
+	}
+	return out, rows.Err()
 }

@@ -4,8 +4,8 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -52,6 +52,8 @@ type Item struct {
 	BootID   string
 	ReportID int64
 	Fields   map[string]string
+
+	batch, row int64 // the batch that brought it, and its place there
 }
 
 // TimelinePage is some events in order, and where the next page starts.
@@ -117,39 +119,153 @@ func (w *where) add(cond string, args ...any) {
 
 func (w *where) sql() string { return strings.Join(w.conds, " AND ") }
 
-// Timeline reads one page of a device's events.
+// order is the total order of a timeline. A cursor holds the same values.
+const order = `"Timestamp" %[1]s, coalesce("ReportId", 0) %[1]s, "BootId" %[1]s, "BatchSequence" %[1]s, "RowIndex" %[1]s`
+
+// Timeline reads one page of a device's events. It first looks for where the
+// page ends with the few columns that this needs, in ever longer spans of
+// time, and reads whole rows only of the page itself.
 func Timeline(ctx context.Context, ev Events, q TimelineQuery) (TimelinePage, error) {
-	w, err := q.where()
-	if err != nil {
-		return TimelinePage{}, err
-	}
 	if q.Limit == 0 {
 		q.Limit = 100
 	}
 	if q.Limit < 1 || q.Limit > 1000 {
 		return TimelinePage{}, fmt.Errorf("timeline: limit %d is not 1 to 1000: %w", q.Limit, picket.Invalid)
 	}
-	dir := "DESC"
-	if q.Asc {
-		dir = "ASC"
+	w, err := q.where()
+	if err != nil {
+		return TimelinePage{}, err
 	}
-	query := fmt.Sprintf(`SELECT * FROM events WHERE %s ORDER BY "Timestamp" %s, "ReportId" %s, "BatchSequence" %s, "RowIndex" %s LIMIT %d`, w.sql(), dir, dir, dir, dir, q.Limit+1)
-	rows, err := ev.Query(ctx, query, w.args...)
+	page, err := q.read(ctx, ev, w)
 	if err != nil {
 		return TimelinePage{}, fmt.Errorf("timeline of %s: %w", q.DeviceID, err)
+	}
+	return page, nil
+}
+
+func (q *TimelineQuery) read(ctx context.Context, ev Events, w *where) (TimelinePage, error) {
+	span, err := q.locate(ctx, ev, w)
+	if err != nil || span == (Between{}) {
+		return TimelinePage{}, err
+	}
+	w.add(`"Timestamp" >= ? AND "Timestamp" <= ?`, span.From, span.To)
+	rows, err := ev.Query(Within(ctx, span.From, span.To), q.statement("*", w), w.args...)
+	if err != nil {
+		return TimelinePage{}, err
 	}
 	defer rows.Close()
 	items, err := scan(rows)
 	if err != nil {
-		return TimelinePage{}, fmt.Errorf("timeline of %s: %w", q.DeviceID, err)
+		return TimelinePage{}, err
 	}
 	page := TimelinePage{Items: items}
 	if len(items) > q.Limit {
 		page.Items = items[:q.Limit]
-		last := page.Items[q.Limit-1]
-		page.Next = cursor(last.Time.UnixMicro(), last.ReportID)
+		page.Next = cursorOf(&page.Items[q.Limit-1])
 	}
 	return page, nil
+}
+
+func (q *TimelineQuery) statement(columns string, w *where) string {
+	dir := "DESC"
+	if q.Asc {
+		dir = "ASC"
+	}
+	return fmt.Sprintf("SELECT %s FROM events WHERE %s ORDER BY "+fmt.Sprintf(order, dir)+" LIMIT %d", columns, w.sql(), q.Limit+1)
+}
+
+// locate returns the first and last moment of the page with the row after it,
+// or no bounds when there are no rows.
+func (q *TimelineQuery) locate(ctx context.Context, ev Events, w *where) (Between, error) {
+	for _, span := range q.spans() {
+		narrow := &where{conds: w.conds[:len(w.conds):len(w.conds)], args: w.args[:len(w.args):len(w.args)]}
+		if !span.From.IsZero() {
+			narrow.add(`"Timestamp" >= ?`, span.From)
+		}
+		if !span.To.IsZero() {
+			narrow.add(`"Timestamp" <= ?`, span.To)
+		}
+		found, n, err := times(Within(ctx, span.From, span.To), ev, q.statement(`"Timestamp"`, narrow), narrow.args)
+		if err != nil || n > q.Limit {
+			return found, err
+		}
+		if span.last {
+			return found, nil
+		}
+	}
+	return Between{}, nil
+}
+
+// span is a part of the time that a query asks for.
+type span struct {
+	Between
+	last bool // there is no more than this
+}
+
+// spans returns ever longer parts of the time asked for, from the end where
+// the page starts. Where that end is open, time starts now.
+func (q *TimelineQuery) spans() []span {
+	whole := Between{q.From.UTC(), q.To.UTC()}
+	if q.From.IsZero() {
+		whole.From = time.Time{}
+	}
+	if q.To.IsZero() {
+		whole.To = time.Time{}
+	}
+	if k, err := parseCursor(q.Cursor); err == nil && q.Cursor != "" {
+		if q.Asc {
+			whole.From = k.time()
+		} else {
+			whole.To = k.time()
+		}
+	}
+	var out []span
+	for _, days := range []int{1, 8, 60} {
+		s := span{Between: whole}
+		if q.Asc {
+			if s.From.IsZero() {
+				break
+			}
+			s.To = s.From.AddDate(0, 0, days)
+			if !whole.To.IsZero() && !s.To.Before(whole.To) {
+				break
+			}
+		} else {
+			end := whole.To
+			if end.IsZero() {
+				end = time.Now().UTC()
+			}
+			if s.From = end.AddDate(0, 0, -days); !whole.From.IsZero() && !s.From.After(whole.From) {
+				break
+			}
+		}
+		out = append(out, s)
+	}
+	return append(out, span{whole, true})
+}
+
+// times reads one column of moments and returns the first, the last and how
+// many there are.
+func times(ctx context.Context, ev Events, query string, args []any) (b Between, n int, err error) {
+	rows, err := ev.Query(ctx, query, args...)
+	if err != nil {
+		return b, 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t time.Time
+		if err := rows.Scan(&t); err != nil {
+			return b, n, err
+		}
+		if t = t.UTC(); n == 0 || t.Before(b.From) {
+			b.From = t
+		}
+		if n == 0 || t.After(b.To) {
+			b.To = t
+		}
+		n++
+	}
+	return b, n, rows.Err()
 }
 
 func (q *TimelineQuery) where() (*where, error) {
@@ -162,15 +278,11 @@ func (q *TimelineQuery) where() (*where, error) {
 		w.add(`"Timestamp" < ?`, q.To.UTC())
 	}
 	if q.Cursor != "" {
-		us, id, err := parseCursor(q.Cursor)
+		k, err := parseCursor(q.Cursor)
 		if err != nil {
 			return nil, err
 		}
-		at, op := event.Time(us).Time(), "<"
-		if q.Asc {
-			op = ">"
-		}
-		w.add(`("Timestamp" `+op+` ? OR ("Timestamp" = ? AND coalesce("ReportId", 0) `+op+` ?))`, at, at, id)
+		w.after(k, q.Asc)
 	}
 	if q.Level == LevelBehaviors {
 		w.add("(" + strings.Join(behaviors, " OR ") + ")")
@@ -185,6 +297,28 @@ func (q *TimelineQuery) where() (*where, error) {
 	}
 	w.reports(q.Reports)
 	return w, nil
+}
+
+// after admits only rows that come after a cursor.
+func (w *where) after(k key, asc bool) {
+	op := "<"
+	if asc {
+		op = ">"
+	}
+	columns := []string{`"Timestamp"`, `coalesce("ReportId", 0)`, `"BootId"`, `"BatchSequence"`, `"RowIndex"`}
+	values := []any{k.time(), k.Report, k.Boot, k.Batch, k.Row}
+	var any []string
+	for i := range columns {
+		var all []string
+		for j := range i {
+			all = append(all, columns[j]+" = ?")
+			w.args = append(w.args, values[j])
+		}
+		all = append(all, columns[i]+" "+op+" ?")
+		w.args = append(w.args, values[i])
+		any = append(any, "("+strings.Join(all, " AND ")+")")
+	}
+	w.conds = append(w.conds, "("+strings.Join(any, " OR ")+")")
 }
 
 func (w *where) types(types []string) error {
@@ -253,29 +387,40 @@ func (w *where) reports(reports []Report) {
 	w.conds = append(w.conds, "("+strings.Join(any, " OR ")+")")
 }
 
-func cursor(us, id int64) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d", us, id))
+// key is the place of a row in the order of a timeline.
+type key struct {
+	Time   int64  `json:"t"`
+	Report int64  `json:"r,omitempty"`
+	Boot   string `json:"b"`
+	Batch  int64  `json:"s"`
+	Row    int64  `json:"i,omitempty"`
 }
 
-func parseCursor(s string) (us, id int64, err error) {
+func (k key) time() time.Time { return time.UnixMicro(k.Time).UTC() }
+
+func cursorOf(it *Item) string {
+	k := key{Time: it.Time.UnixMicro(), Report: it.ReportID, Boot: it.BootID, Batch: it.batch, Row: it.row}
+	data, err := json.Marshal(k)
+	if err != nil {
+		return "" // cannot be: the key is numbers and a text
+	}
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+func parseCursor(s string) (k key, err error) {
 	data, err := base64.RawURLEncoding.DecodeString(s)
 	if err == nil {
-		a, b, _ := strings.Cut(string(data), " ")
-		if us, err = strconv.ParseInt(a, 10, 64); err == nil {
-			if id, err = strconv.ParseInt(b, 10, 64); err == nil {
-				return us, id, nil
-			}
-		}
+		err = json.Unmarshal(data, &k)
 	}
-	return 0, 0, fmt.Errorf("cursor is not one of ours: %w", picket.Invalid)
+	if err != nil {
+		return k, fmt.Errorf("cursor is not one of ours: %w", picket.Invalid)
+	}
+	return k, nil
 }
 
 // scan reads rows of the events table into items.
-func scan(rows *sql.Rows) ([]Item, error) {
-	names, err := rows.Columns()
-	if err != nil {
-		return nil, err
-	}
+func scan(rows Rows) ([]Item, error) {
+	names := rows.Columns()
 	values, into := make([]any, len(names)), make([]any, len(names))
 	for i := range values {
 		into[i] = &values[i]
@@ -287,33 +432,35 @@ func scan(rows *sql.Rows) ([]Item, error) {
 		}
 		it := Item{Fields: map[string]string{}}
 		for i, name := range names {
-			switch name {
-			case TableColumn:
-				it.Table, _ = values[i].(string)
-			case IndexColumn:
-			default:
-				if text := Text(values[i]); text != "" {
-					it.Fields[name] = text
-				}
-			}
-		}
-		if t, ok := values[indexOf(names, "Timestamp")].(time.Time); ok {
-			it.Time = t.UTC()
+			it.take(name, values[i])
 		}
 		it.BootID = it.Fields["BootId"]
-		it.ReportID, _ = strconv.ParseInt(it.Fields["ReportId"], 10, 64)
 		items = append(items, it)
 	}
 	return items, rows.Err()
 }
 
-func indexOf(names []string, name string) int {
-	for i, n := range names {
-		if n == name {
-			return i
+// take puts one value where it belongs.
+func (it *Item) take(name string, v any) {
+	switch name {
+	case TableColumn:
+		it.Table, _ = v.(string)
+		return
+	case IndexColumn:
+		it.row, _ = v.(int64)
+		return
+	case "Timestamp":
+		if t, ok := v.(time.Time); ok {
+			it.Time = t.UTC()
 		}
+	case "ReportId":
+		it.ReportID, _ = v.(int64)
+	case "BatchSequence":
+		it.batch, _ = v.(int64)
 	}
-	return 0
+	if text := Text(v); text != "" {
+		it.Fields[name] = text
+	}
 }
 
 // Text is how a value read from an engine is shown: as event.Column.Text does,

@@ -5,7 +5,10 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,9 +19,11 @@ import (
 type TreeQuery struct {
 	DeviceID  string
 	Focus     string        // GUID of the process in the middle
+	At        time.Time     // when it was seen, if known: spares a search through all history
 	Window    time.Duration // before and after the focus in which children and events are looked for; 0: one hour
 	MaxNodes  int           // 0: 300
 	MaxEvents int           // of one node; 0: 20
+	Siblings  int           // other children of the parent, at most, nearest first; 0: 10; negative: none
 }
 
 // Node is one process.
@@ -38,10 +43,11 @@ type Node struct {
 	Snapshot         bool // found running when the sensor started
 	Partial          bool // known only as somebody's parent: its own start was not seen
 	Events           []Item
-	MoreEvents       int // events beyond those in Events
+	MoreEvents       int // events within the window beyond those in Events
 }
 
-// Tree is the ancestors of the focus up to the first, and its descendants.
+// Tree is the ancestors of the focus up to the first, some of its siblings,
+// and its descendants.
 type Tree struct {
 	Focus     string
 	Nodes     []*Node // parents before children, else by start
@@ -64,31 +70,22 @@ func ProcessTree(ctx context.Context, ev Events, q TreeQuery) (*Tree, error) {
 	if q.MaxEvents == 0 {
 		q.MaxEvents = 20
 	}
-	b := &treeBuilder{ctx: ctx, ev: ev, q: q, nodes: map[string]*Node{}}
-	focus, err := b.load(`"ProcessUniqueId" = ?`, []any{q.Focus})
-	if err != nil {
-		return nil, err
+	if q.Siblings == 0 {
+		q.Siblings = 10
 	}
-	if b.nodes[q.Focus] == nil {
-		if focus, err = b.fromChildren(q.Focus); err != nil {
-			return nil, err
-		}
+	b := &treeBuilder{ctx: ctx, ev: ev, q: q, nodes: map[string]*Node{}}
+	focus, err := b.find(q.Focus)
+	if err != nil {
+		return nil, fmt.Errorf("process tree: %w", err)
 	}
 	if b.nodes[q.Focus] == nil {
 		return nil, fmt.Errorf("process %s on device %s: %w", q.Focus, q.DeviceID, picket.NotFound)
 	}
 	b.around(b.nodes[q.Focus], focus)
-	if err := b.ancestors(); err != nil {
-		return nil, err
-	}
-	if err := b.descendants(); err != nil {
-		return nil, err
-	}
-	if err := b.ends(); err != nil {
-		return nil, err
-	}
-	if err := b.events(); err != nil {
-		return nil, err
+	for _, step := range []func() error{b.ancestors, b.descendants, b.siblings, b.ends, b.events} {
+		if err := step(); err != nil {
+			return nil, fmt.Errorf("process tree: %w", err)
+		}
 	}
 	return b.tree(), nil
 }
@@ -115,22 +112,51 @@ func (b *treeBuilder) around(n *Node, rows []Item) {
 	b.from, b.to = at.Add(-b.q.Window), end.Add(b.q.Window)
 }
 
+// inWindow is a context for reading rows of the window only.
+func (b *treeBuilder) inWindow() context.Context { return Within(b.ctx, b.from, b.to) }
+
+// find learns of one process from its own rows or from what others say about
+// it, near the moment of the query first, and returns rows about it.
+func (b *treeBuilder) find(guid string) ([]Item, error) {
+	spans := []context.Context{b.ctx}
+	if at := b.q.At; !at.IsZero() {
+		spans = []context.Context{Within(b.ctx, at.Add(-24*time.Hour), at.Add(time.Hour)), b.ctx}
+	}
+	for _, ctx := range spans {
+		items, err := b.load(ctx, `"ProcessUniqueId" = ?`, []any{guid})
+		if err != nil || b.nodes[guid] != nil {
+			return items, err
+		}
+	}
+	for _, ctx := range spans {
+		items, err := b.fromChildren(ctx, guid)
+		if err != nil || b.nodes[guid] != nil {
+			return items, err
+		}
+	}
+	return nil, nil
+}
+
+// processColumns is what a node is made of.
+const processColumns = `"TableName", "Timestamp", "ReportId", "BootId", "ActionType", "ProcessUniqueId", "InitiatingProcessUniqueId", "FileName", "FolderPath", "ProcessCommandLine", "AccountName", "SHA1", "SHA256", "MD5", "ContainerId", "ProcessId", "ProcessCreationTime", "ProcessExitCode"`
+
 // load reads rows of DeviceProcessEvents into nodes and returns them.
-func (b *treeBuilder) load(cond string, args []any) ([]Item, error) {
-	query := `SELECT * FROM events WHERE "DeviceId" = ? AND "TableName" = 'DeviceProcessEvents' AND ` + cond + ` ORDER BY "Timestamp", "ReportId" LIMIT ` + fmt.Sprint(4*b.q.MaxNodes)
-	rows, err := b.ev.Query(b.ctx, query, append([]any{b.q.DeviceID}, args...)...)
+func (b *treeBuilder) load(ctx context.Context, cond string, args []any) ([]Item, error) {
+	return b.loadOrdered(ctx, cond, args, `"Timestamp", "ReportId"`, 4*b.q.MaxNodes)
+}
+
+func (b *treeBuilder) loadOrdered(ctx context.Context, cond string, args []any, order string, limit int) ([]Item, error) {
+	query := fmt.Sprintf(`SELECT %s FROM events WHERE "DeviceId" = ? AND "TableName" = 'DeviceProcessEvents' AND %s ORDER BY %s LIMIT %d`, processColumns, cond, order, limit)
+	rows, err := b.ev.Query(ctx, query, append([]any{b.q.DeviceID}, args...)...)
 	if err != nil {
-		return nil, fmt.Errorf("process tree: %w", err)
+		return nil, err
 	}
 	defer rows.Close()
 	items, err := scan(rows)
-	if err != nil {
-		return nil, fmt.Errorf("process tree: %w", err)
-	}
 	for _, it := range items {
 		b.learn(it)
 	}
-	return items, nil
+	return items, err
 }
 
 // learn puts one row of DeviceProcessEvents into its node.
@@ -170,10 +196,11 @@ func (b *treeBuilder) learn(it Item) {
 
 // fromChildren makes a node of a process whose own start was not seen out of
 // what a row of another says about its parent or actor.
-func (b *treeBuilder) fromChildren(guid string) ([]Item, error) {
-	rows, err := b.ev.Query(b.ctx, `SELECT * FROM events WHERE "DeviceId" = ? AND "InitiatingProcessUniqueId" = ? ORDER BY "Timestamp" LIMIT 1`, b.q.DeviceID, guid)
+func (b *treeBuilder) fromChildren(ctx context.Context, guid string) ([]Item, error) {
+	rows, err := b.ev.Query(ctx, `SELECT "TableName", "Timestamp", "ReportId", "BootId", "InitiatingProcessUniqueId", "InitiatingProcessParentUniqueId", "InitiatingProcessFileName", "InitiatingProcessFolderPath", "InitiatingProcessCommandLine", "InitiatingProcessAccountName", "InitiatingProcessSHA1", "InitiatingProcessSHA256", "InitiatingProcessMD5", "InitiatingProcessId", "InitiatingProcessCreationTime"
+		FROM events WHERE "DeviceId" = ? AND "InitiatingProcessUniqueId" = ? ORDER BY "Timestamp" LIMIT 1`, b.q.DeviceID, guid)
 	if err != nil {
-		return nil, fmt.Errorf("process tree: %w", err)
+		return nil, err
 	}
 	defer rows.Close()
 	items, err := scan(rows)
@@ -201,19 +228,30 @@ func (b *treeBuilder) ancestors() error {
 		if guid == "" || b.nodes[guid] != nil {
 			return nil
 		}
-		if _, err := b.load(`"ProcessUniqueId" = ?`, []any{guid}); err != nil {
+		if _, err := b.find(guid); err != nil {
 			return err
-		}
-		if b.nodes[guid] == nil {
-			if _, err := b.fromChildren(guid); err != nil {
-				return err
-			}
 		}
 		if at = b.nodes[guid]; at == nil {
 			return nil
 		}
 	}
 	return nil
+}
+
+// siblings reads some other children of the focus's parent: those that
+// started last before it and first after it.
+func (b *treeBuilder) siblings() error {
+	focus := b.nodes[b.q.Focus]
+	if focus.ParentGUID == "" || focus.Start.IsZero() || b.q.Siblings < 0 {
+		return nil
+	}
+	half := (b.q.Siblings + 1) / 2
+	cond := `"InitiatingProcessUniqueId" = ? AND "ActionType" IN ('ProcessCreated', 'ProcessFound') AND "Timestamp" `
+	if _, err := b.loadOrdered(b.inWindow(), cond+`< ? AND "Timestamp" >= ?`, []any{focus.ParentGUID, focus.Start.UTC(), b.from.UTC()}, `"Timestamp" DESC, "ReportId" DESC`, half); err != nil {
+		return err
+	}
+	_, err := b.loadOrdered(b.inWindow(), cond+`>= ? AND "Timestamp" < ? AND "ProcessUniqueId" <> ?`, []any{focus.ParentGUID, focus.Start.UTC(), b.to.UTC(), focus.GUID}, `"Timestamp", "ReportId"`, half)
+	return err
 }
 
 func (b *treeBuilder) descendants() error {
@@ -229,7 +267,7 @@ func (b *treeBuilder) descendants() error {
 		}
 		marks, args := list(level)
 		args = append(args, b.from.UTC(), b.to.UTC())
-		items, err := b.load(`"InitiatingProcessUniqueId" IN (`+marks+`) AND "Timestamp" >= ? AND "Timestamp" < ?`, args)
+		items, err := b.load(b.inWindow(), `"InitiatingProcessUniqueId" IN (`+marks+`) AND "Timestamp" >= ? AND "Timestamp" < ?`, args)
 		if err != nil {
 			return err
 		}
@@ -247,15 +285,12 @@ func (b *treeBuilder) descendants() error {
 
 // ends reads how the processes ended.
 func (b *treeBuilder) ends() error {
-	var guids []string
-	for g := range b.nodes {
-		guids = append(guids, g)
-	}
-	sort.Strings(guids)
-	marks, args := list(guids)
-	_, err := b.load(`"ActionType" = 'ProcessExited' AND "ProcessUniqueId" IN (`+marks+`)`, args)
+	marks, args := list(b.guids())
+	_, err := b.load(Within(b.ctx, b.from, time.Time{}), `"ActionType" = 'ProcessExited' AND "ProcessUniqueId" IN (`+marks+`)`, args)
 	return err
 }
+
+func (b *treeBuilder) guids() []string { return slices.Sorted(maps.Keys(b.nodes)) }
 
 // list makes the placeholders of an IN list.
 func list(values []string) (marks string, args []any) {
@@ -265,35 +300,45 @@ func list(values []string) (marks string, args []any) {
 	return strings.TrimSuffix(strings.Repeat("?, ", len(values)), ", "), args
 }
 
-// events attaches what the processes did besides starting others.
+// events attaches what the processes did besides starting others: the first
+// few of each, and how many more there are. Which rows those are is found with
+// few columns before whole rows are read.
 func (b *treeBuilder) events() error {
-	var guids []string
-	for g := range b.nodes {
-		guids = append(guids, g)
-	}
-	sort.Strings(guids)
-	marks, args := list(guids)
-	args = append([]any{b.q.DeviceID}, args...)
-	args = append(args, b.from.UTC(), b.to.UTC())
-	rows, err := b.ev.Query(b.ctx, `SELECT * FROM events WHERE "DeviceId" = ? AND "InitiatingProcessUniqueId" IN (`+marks+`) AND "TableName" <> 'DeviceProcessEvents' AND "Timestamp" >= ? AND "Timestamp" < ? ORDER BY "Timestamp", "ReportId" LIMIT `+fmt.Sprint(8*b.q.MaxNodes), args...)
+	marks, guids := list(b.guids())
+	where := `"DeviceId" = ? AND "InitiatingProcessUniqueId" IN (` + marks + `) AND "TableName" <> 'DeviceProcessEvents' AND "Timestamp" >= ? AND "Timestamp" < ?`
+	args := append(append([]any{b.q.DeviceID}, guids...), b.from.UTC(), b.to.UTC())
+	query := `SELECT e.*, k."Total" AS "` + totalColumn + `" FROM (SELECT * FROM events WHERE ` + where + `) e JOIN (
+		SELECT "Boot", "Batch", "Row", "Total" FROM (
+			SELECT "BootId" AS "Boot", "BatchSequence" AS "Batch", "RowIndex" AS "Row",
+				row_number() OVER (PARTITION BY "InitiatingProcessUniqueId" ORDER BY "Timestamp", "ReportId", "BatchSequence", "RowIndex") AS "Place",
+				count(*) OVER (PARTITION BY "InitiatingProcessUniqueId") AS "Total"
+			FROM events WHERE ` + where + `) ranked WHERE "Place" <= ` + fmt.Sprint(b.q.MaxEvents) + `
+		) k ON e."BootId" = k."Boot" AND e."BatchSequence" = k."Batch" AND e."RowIndex" = k."Row"
+		ORDER BY e."Timestamp", e."ReportId", e."BatchSequence", e."RowIndex"`
+	rows, err := b.ev.Query(b.inWindow(), query, append(args, args...)...)
 	if err != nil {
-		return fmt.Errorf("process tree: %w", err)
+		return err
 	}
 	defer rows.Close()
 	items, err := scan(rows)
 	if err != nil {
-		return fmt.Errorf("process tree: %w", err)
+		return err
 	}
 	for _, it := range items {
 		n := b.nodes[it.Fields["InitiatingProcessUniqueId"]]
-		if len(n.Events) < b.q.MaxEvents {
-			n.Events = append(n.Events, it)
-		} else {
-			n.MoreEvents++
+		total, err := strconv.Atoi(it.Fields[totalColumn])
+		if err != nil {
+			return fmt.Errorf("count of events: %w", err)
 		}
+		delete(it.Fields, totalColumn)
+		n.Events = append(n.Events, it)
+		n.MoreEvents = total - len(n.Events)
 	}
 	return nil
 }
+
+// totalColumn is a column of the answer that no table has.
+const totalColumn = "TotalEvents"
 
 // tree orders the nodes: parents first, siblings by start.
 func (b *treeBuilder) tree() *Tree {

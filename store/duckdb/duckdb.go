@@ -4,20 +4,17 @@ package duckdb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-	"unsafe"
 
-	duckdb "github.com/duckdb/duckdb-go/v2"
-	"github.com/duckdb/duckdb-go/v2/mapping"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
@@ -25,431 +22,302 @@ import (
 	"github.com/picket-edr/picket/store"
 )
 
-// Options configure a store.
+// Options configure a store. Zero values mean the defaults said.
 type Options struct {
-	Dir      string
-	MemoryMB int           // for queries, sorting and the rows in memory
-	Threads  int           // of one query
-	SealRows int           // rows in memory that make a file; 0 means 131072
-	SealAge  time.Duration // of the oldest row in memory that makes a file; 0 means 5 minutes
-	Log      *slog.Logger
-	Now      func() time.Time
+	Dir       string
+	MemoryMB  int           // for queries and the rows in memory; compaction takes a quarter more
+	Threads   int           // of all queries together
+	Queries   int           // that run at once; 8
+	SealRows  int           // rows in memory that make a file; 131072
+	SealBytes int64         // size of rows in memory that makes a file; a fifth of MemoryMB
+	SealAge   time.Duration // of the oldest row in memory that makes a file; 5 minutes
+	OnSealed  func(store.Position)
+	Metrics   prometheus.Registerer // nil: none
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
-// Rows in memory become visible after flushEvery; damaged or superseded files
-// are deleted deleteAfter later, when no query reads them any more.
 const (
-	flushEvery  = 200 * time.Millisecond
-	deleteAfter = 5 * time.Minute
-	sealRows    = 128 << 10
-	sealAge     = 5 * time.Minute
+	flushEvery = 200 * time.Millisecond // rows in memory become visible
+	flushRows  = 32 << 10               // rows that are not visible yet, at most
+	checkEvery = 5 * time.Second        // whether to seal by age, or again after a failure
 )
 
-// Store is a tenant's telemetry. It is safe for concurrent use.
-//
-// Locks, in order: sealing, mu, db. Appending holds mu; sealing holds sealing
-// for its whole time and mu only to switch tables.
-type Store struct {
-	opts    Options
-	columns []schema.Column // that events have, physical
-	active  []schema.Column // of the table in memory: those that somebody fills, and those met since
-	reader  *sql.DB
-	conn    mapping.Connection // appends
-
-	sealing sync.Mutex // one seal or compaction at a time
-
-	mu        sync.Mutex
-	manifest  *manifest // as saved
-	app       *appender
-	table     string         // rows go into this table in memory
-	sealTable string         // table being sealed, "" when none
-	next      *manifest      // what will be true once sealTable is sealed
-	tables    int            // number of the last table
-	hot       int            // rows in table
-	oldest    time.Time      // when the first row of table came
-	pending   store.Position // of the newest delivery in memory
-	batches   map[string]map[string]uint64
-	duplicate int64
-	unknown   int64
-	failed    error // of a flush in the background; Append reports it
-
-	delete []deletion
-	stop   context.CancelFunc
-	done   sync.WaitGroup
-	full   chan struct{} // asks for a seal
-	sealed *sync.Cond    // on mu: a seal ended
-}
-
-type deletion struct {
-	path string
-	at   time.Time
-}
-
-// Open opens or makes the store of a directory.
-func Open(ctx context.Context, o Options) (*Store, error) {
-	if o.SealRows == 0 {
-		o.SealRows = sealRows
+func (o *Options) defaults() error {
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&o.MemoryMB, 1024)
+	def(&o.Threads, 2)
+	def(&o.Queries, 8)
+	def(&o.SealRows, 128<<10)
+	if o.SealBytes == 0 {
+		o.SealBytes = int64(o.MemoryMB) << 20 / 5
 	}
 	if o.SealAge == 0 {
-		o.SealAge = sealAge
+		o.SealAge = 5 * time.Minute
 	}
 	dir, err := filepath.Abs(o.Dir)
-	if err != nil {
-		return nil, err
-	}
 	o.Dir = dir
-	if err := os.MkdirAll(filepath.Join(o.Dir, filesDir), 0o700); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	s := &Store{opts: o, full: make(chan struct{}, 1)}
-	if s.manifest, err = loadManifest(o.Dir); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	if err := s.connect(); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
-	}
-	problems, err := s.manifest.tidy(o.Dir, s.countRows)
-	if err != nil {
-		s.disconnect()
-		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
-	}
-	for _, p := range problems {
-		o.Log.Error("event file given up", "dir", o.Dir, "problem", p)
-	}
-	s.pending, s.batches = s.manifest.Position, cloneBatches(s.manifest.Batches)
-	if err := s.Ensure(ctx, schema.Wide()); err != nil {
-		s.disconnect()
-		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
-	}
-	s.sealed = sync.NewCond(&s.mu)
-	background, stop := context.WithCancel(context.Background())
-	s.stop = stop
-	s.done.Add(2)
-	go s.flushLoop(background)
-	go s.sealLoop(background)
-	return s, nil
-}
-
-// connect opens the database in memory twice: once by database/sql for
-// queries, once natively for appending vectors.
-func (s *Store) connect() error {
-	connector, err := duckdb.NewConnector("", nil)
-	if err != nil {
-		return err
-	}
-	s.reader = sql.OpenDB(connector)
-	for _, set := range []string{
-		fmt.Sprintf("SET memory_limit = '%dMB'", s.opts.MemoryMB),
-		fmt.Sprintf("SET threads = %d", s.opts.Threads),
-		"SET checkpoint_threshold = '1TB'", // a checkpoint would compress rows that leave memory soon
-		"SET preserve_insertion_order = false",
-		"SET autoinstall_known_extensions = false",
-		"SET autoload_known_extensions = false",
-		"SET temp_directory = " + quote(filepath.Join(s.opts.Dir, "tmp")),
-		"SET allowed_directories = [" + quote(s.opts.Dir) + "]",
-		"SET enable_external_access = false",
-		"SET lock_configuration = true",
-	} {
-		if _, err := s.reader.Exec(set); err != nil {
-			s.reader.Close()
-			return fmt.Errorf("%s: %w", set, err)
-		}
-	}
-	native, err := nativeDatabase(connector)
-	if err != nil {
-		s.reader.Close()
-		return err
-	}
-	if mapping.Connect(native, &s.conn) == mapping.StateError {
-		return errors.New("second connection refused")
-	}
-	return nil
-}
-
-// nativeDatabase returns the handle inside a connector. The driver has no
-// other way to a second, native connection on a database in memory; its
-// version is pinned, and a handle that is not there is an error.
-func nativeDatabase(c *duckdb.Connector) (mapping.Database, error) {
-	f := reflect.ValueOf(c).Elem().FieldByName("db")
-	if !f.IsValid() || f.Type() != reflect.TypeFor[mapping.Database]() {
-		return mapping.Database{}, fmt.Errorf("this version of the driver keeps its handle elsewhere: %w", picket.Internal)
-	}
-	return *(*mapping.Database)(unsafe.Pointer(f.UnsafeAddr())), nil
-}
-
-func (s *Store) disconnect() {
-	if s.app != nil {
-		s.app.close()
-	}
-	mapping.Disconnect(&s.conn)
-	s.reader.Close()
-}
-
-func (s *Store) countRows(path string) (rows int64, err error) {
-	err = s.reader.QueryRow("SELECT count(*) FROM read_parquet(" + quote(path) + ")").Scan(&rows)
-	return rows, err
-}
-
-// Ensure starts a new table in memory with the columns; earlier rows keep theirs.
-func (s *Store) Ensure(ctx context.Context, columns []schema.Column) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.columns = physical(columns)
-	s.active = nil
-	for _, c := range s.columns {
-		if len(c.Fill) > 0 || c.Name == store.TableColumn || c.Name == store.IndexColumn {
-			s.active = append(s.active, c)
-		}
-	}
-	if err := s.createTable(ctx, template, s.columns); err != nil {
-		return err
-	}
-	return s.switchTable(ctx, "")
-}
-
-// template is an empty table with every column. It gives its columns to the
-// views when neither memory nor files have them.
-const template = "template"
-
-func (s *Store) createTable(ctx context.Context, name string, columns []schema.Column) error {
-	var defs []string
-	for _, c := range columns {
-		defs = append(defs, fmt.Sprintf("%q %s", c.Name, sqlType(c.Type)))
-	}
-	_, err := s.reader.ExecContext(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s (%s)", name, strings.Join(defs, ", ")))
 	return err
 }
 
-// widen adds columns that a batch brings and nobody filled so far to the
-// table in memory. The caller holds mu.
-func (s *Store) widen(ctx context.Context, b *event.Batch) error {
-	var more []schema.Column
-	for _, blk := range b.Blocks {
-		for i := range blk.Columns {
-			name := blk.Columns[i].Name
-			if !s.app.has(name) && !has(more, name) {
-				if c := find(s.columns, name); c != nil {
-					more = append(more, *c)
-				}
-			}
-		}
-	}
-	if len(more) == 0 {
-		return nil
-	}
-	if err := s.app.flush(); err != nil {
-		return err
-	}
-	for _, c := range more {
-		if _, err := s.reader.ExecContext(ctx, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %q %s", s.table, c.Name, sqlType(c.Type))); err != nil {
-			return err
-		}
-	}
-	s.active = append(s.active, more...)
-	if err := s.newAppender(s.table); err != nil {
-		return err
-	}
-	return s.views(ctx)
+// Store is a tenant's telemetry. It is safe for concurrent use.
+//
+// Locks, in order: sealing, mu, commit, versions.mu. Sealing and compaction
+// write files without holding mu, so rows keep coming meanwhile.
+type Store struct {
+	opts    Options
+	locked  *os.File
+	engine  *engine
+	readers *readers
+	metrics *metrics
+	columns atomic.Pointer[[]schema.Column] // that events have, physical
+
+	sealing  sync.Mutex // one seal at a time
+	merging  sync.Mutex // one compaction at a time
+	commit   sync.Mutex // one change of the version at a time
+	versions versions
+	number   atomic.Int64 // of the next file
+
+	mu       sync.Mutex
+	hot      hotTable       // takes new rows
+	cold     *hotTable      // being sealed, nil when none
+	next     snapshot       // what will be true once cold is sealed
+	tables   int            // number of the last table
+	app      *appender      // on hot; nil when a flush failed
+	held     []*heldBatch   // rows given to app and not visible yet
+	heldRows int            // in held
+	visible  store.Position // of the newest delivery whose rows are visible
+	pending  store.Position // of the newest delivery
+	boots    bootMap
+	counts   counts
+	failure  error         // why rows cannot be taken at the moment
+	closed   bool          // no more deliveries
+	changed  chan struct{} // closed and replaced when waiting callers should look again
+
+	ctx     context.Context // ends with Close
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+	full    chan struct{} // asks for a seal
+	merge   chan struct{} // asks for a compaction
+	scrubs  chan struct{} // asks for a check of all files
+	pressed atomic.Int64  // when the last seal for want of room was, Unix seconds
 }
 
-func find(columns []schema.Column, name string) *schema.Column {
-	for i := range columns {
-		if strings.EqualFold(columns[i].Name, name) {
-			return &columns[i]
-		}
-	}
-	return nil
+// hotTable is a table in memory.
+type hotTable struct {
+	table
+	rows  int
+	bytes int64
+	since time.Time // when its first row came; zero: empty
 }
 
-func has(columns []schema.Column, name string) bool { return find(columns, name) != nil }
+// snapshot is what the manifest says about the stream.
+type snapshot struct {
+	position store.Position
+	boots    bootMap
+}
 
-func (s *Store) newAppender(table string) error {
+type counts struct {
+	duplicate, unknown, truncated int64
+}
+
+// Open opens or makes the store of a directory.
+func Open(ctx context.Context, o Options) (_ *Store, err error) {
+	if err := o.defaults(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := ensureDir(filepath.Join(o.Dir, filesDir)); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
+	}
+	s := &Store{opts: o, metrics: newMetrics(), changed: make(chan struct{}), full: make(chan struct{}, 1), merge: make(chan struct{}, 1), scrubs: make(chan struct{}, 1)}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("open store %s: %w", o.Dir, err)
+			s.release()
+		}
+	}()
+	if s.locked, err = lock(o.Dir); err != nil {
+		return nil, err
+	}
+	m, err := loadManifest(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	problems, err := m.tidy(o.Dir, o.Now())
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range m.Damage[len(m.Damage)-min(problems, len(m.Damage)):] {
+		o.Log.Error("event file given up", "dir", o.Dir, "file", d.File, "reason", d.Reason, "rows", d.Rows)
+	}
+	if s.engine, err = openEngine(o.Dir, "tmp", o.MemoryMB, o.Threads); err != nil {
+		return nil, err
+	}
+	s.readers = newReaders(s.engine.connector, o.Queries)
+	s.number.Store(m.Next)
+	s.visible, s.pending, s.boots = m.Position, m.Position, m.Boots.clone()
+	s.versions = versions{all: []*version{{manifest: m}}, drop: s.drop}
+	if err := s.Ensure(ctx, schema.Wide()); err != nil {
+		return nil, err
+	}
+	if err := s.metrics.register(o.Metrics, s); err != nil {
+		return nil, err
+	}
+	s.start()
+	return s, nil
+}
+
+func (s *Store) start() {
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	for _, loop := range []func(context.Context){s.flushLoop, s.sealLoop, s.compactLoop, s.scrubLoop} {
+		s.done.Go(func() { loop(s.ctx) })
+	}
+}
+
+// release gives back what Open took.
+func (s *Store) release() {
+	s.metrics.unregister(s.opts.Metrics)
 	if s.app != nil {
-		s.unknown += s.app.unknown
 		s.app.close()
 		s.app = nil
 	}
-	app, err := newAppender(s.conn, table, s.active)
-	if err != nil {
-		return err
+	if s.readers != nil {
+		s.readers.close()
 	}
-	s.app = app
-	return nil
+	if s.engine != nil {
+		s.engine.close()
+	}
+	if s.locked != nil {
+		s.locked.Close()
+	}
 }
 
-// switchTable makes a new table for appending. The old one, if it is to be
-// sealed, stays visible. The caller holds mu.
-func (s *Store) switchTable(ctx context.Context, sealing string) error {
-	s.tables++
-	name := fmt.Sprintf("hot_%d", s.tables)
-	if err := s.createTable(ctx, name, s.active); err != nil {
-		return err
+// drop deletes tables and files that no version has any more.
+func (s *Store) drop(tables, files []string) {
+	for _, t := range tables {
+		if err := s.engine.exec(context.Background(), "DROP TABLE IF EXISTS "+memory+"."+t); err != nil {
+			s.opts.Log.Warn("table in memory cannot be dropped", "table", t, "error", err)
+		}
 	}
-	if err := s.newAppender(name); err != nil {
-		return err
+	for _, f := range files {
+		path := filepath.Join(s.opts.Dir, filesDir, f)
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			s.opts.Log.Warn("event file cannot be deleted", "error", err)
+		}
+		_ = os.Remove(filepath.Dir(path)) // succeeds when it was the last of its day
 	}
-	s.table, s.sealTable, s.hot, s.oldest = name, sealing, 0, time.Time{}
-	return s.views(ctx)
 }
 
-// views defines the table of all events and one view for each logical table
-// over files and tables in memory, in one transaction. The caller holds mu.
-func (s *Store) views(ctx context.Context) error {
-	tx, err := s.reader.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	parts := []string{"SELECT * FROM " + template, "SELECT * FROM " + s.table}
-	if s.sealTable != "" {
-		parts = append(parts, "SELECT * FROM "+s.sealTable)
-	}
-	if len(s.manifest.Files) > 0 {
-		var names []string
-		for _, f := range s.manifest.Files {
-			names = append(names, quote(filepath.Join(s.opts.Dir, filesDir, f.Name)))
-		}
-		parts = append(parts, "SELECT * FROM read_parquet(["+strings.Join(names, ", ")+"], union_by_name = true)")
-	}
-	if _, err := tx.ExecContext(ctx, "CREATE OR REPLACE VIEW "+store.EventsTable+" AS "+strings.Join(parts, " UNION ALL BY NAME ")); err != nil {
-		return fmt.Errorf("define events: %w", err)
-	}
-	for _, t := range schema.Tables {
-		var cols []string
-		seen := map[string]bool{}
-		for _, c := range t.Columns {
-			if key := strings.ToLower(c.Name); !seen[key] {
-				seen[key] = true
-				cols = append(cols, fmt.Sprintf("%q", c.Name))
-			}
-		}
-		q := fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT %s FROM %s WHERE %s = '%s'", t.Name, strings.Join(cols, ", "), store.EventsTable, store.TableColumn, t.Name)
-		if _, err := tx.ExecContext(ctx, q); err != nil {
-			return fmt.Errorf("define %s: %w", t.Name, err)
-		}
-	}
-	return tx.Commit()
-}
+func (s *Store) physical() []schema.Column { return *s.columns.Load() }
 
-// Append takes deliveries into memory. It waits while the table before is
-// still being written and this one is full, so that memory stays bounded.
-func (s *Store) Append(ctx context.Context, deliveries []store.Delivery) error {
+// Ensure tells the columns that queries see and rows may have. It never takes
+// any away from rows that are there.
+func (s *Store) Ensure(ctx context.Context, columns []schema.Column) error {
+	all := physical(columns)
+	s.columns.Store(&all)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range deliveries {
-		if err := s.room(ctx); err != nil {
-			return err
-		}
-		d := &deliveries[i]
-		if s.pending.Epoch == d.Position.Epoch && d.Position.Sequence <= s.pending.Sequence {
-			s.duplicate++
-			continue
-		}
-		if s.fresh(&d.Envelope) {
-			if err := errors.Join(s.widen(ctx, d.Batch), s.app.add(d)); err != nil {
-				s.failed = err
-				return err
-			}
-			if s.oldest.IsZero() {
-				s.oldest = s.opts.Now()
-			}
-			s.hot += d.Batch.Rows()
-		}
-		s.pending = d.Position
+	if s.hot.name != "" {
+		return nil
 	}
+	return s.switchTable(ctx)
+}
+
+// active is the columns of a new table in memory: those that always have a
+// value and those that rows had so far. Columns that nobody fills would cost
+// time and memory for each row.
+func (s *Store) active() []schema.Column {
+	used := s.versions.current().manifest.columns()
+	for _, c := range s.hot.columns {
+		used[strings.ToLower(c.Name)] = true
+	}
+	for _, c := range always {
+		used[strings.ToLower(c)] = true
+	}
+	var out []schema.Column
+	for _, c := range s.physical() {
+		if used[strings.ToLower(c.Name)] {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// switchTable makes a new table for new rows. The caller holds mu and has
+// taken care of the old one.
+func (s *Store) switchTable(ctx context.Context) error {
+	s.tables++
+	t := table{name: fmt.Sprintf("t%d", s.tables), columns: s.active()}
+	if err := s.engine.createTable(ctx, t); err != nil {
+		return err
+	}
+	app, err := newAppender(s.engine, t)
+	if err != nil {
+		return errors.Join(err, s.engine.exec(ctx, "DROP TABLE "+memory+"."+t.name))
+	}
+	if s.app != nil {
+		s.app.close()
+	}
+	s.app, s.hot = app, hotTable{table: t}
+	s.showTables()
 	return nil
 }
 
-// room asks for a seal when the table is full, and waits for one when the
-// table before it is not on disk yet. The caller holds mu.
-func (s *Store) room(ctx context.Context) error {
-	for s.failed == nil && ctx.Err() == nil && s.hot >= s.opts.SealRows {
-		s.askSeal()
-		if s.sealTable == "" {
-			break
-		}
-		s.sealed.Wait()
-	}
-	if s.failed != nil {
-		return s.failed
-	}
-	return ctx.Err()
+// showTables makes a version of the tables in memory as they are now. The
+// caller holds mu.
+func (s *Store) showTables() {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	s.versions.install(&version{manifest: s.versions.current().manifest, tables: s.tablesNow()})
 }
 
-func (s *Store) askSeal() {
-	select {
-	case s.full <- struct{}{}:
-	default: // asked already
+func (s *Store) tablesNow() []table {
+	if s.cold != nil {
+		return []table{s.hot.table, s.cold.table}
 	}
+	return []table{s.hot.table}
 }
 
-// fresh reports whether a batch is not here yet, and remembers it.
-func (s *Store) fresh(e *event.Envelope) bool {
-	boots := s.batches[e.DeviceID]
-	if boots == nil {
-		boots = map[string]uint64{}
-		s.batches[e.DeviceID] = boots
+// edit changes the manifest, durably, unless change returns false.
+func (s *Store) edit(change func(*manifest) bool) error {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	now := s.versions.current()
+	return s.save(now, now.tables, change)
+}
+
+// save changes the manifest and the tables together. The caller holds commit.
+func (s *Store) save(now *version, tables []table, change func(*manifest) bool) error {
+	m := now.manifest.clone()
+	if !change(m) {
+		return nil
 	}
-	if e.Seq <= boots[e.BootID] {
-		s.duplicate++
-		return false
+	m.Next = s.number.Load()
+	if err := m.save(s.opts.Dir); err != nil {
+		return err
 	}
-	boots[e.BootID] = e.Seq
-	return true
+	s.versions.install(&version{manifest: m, tables: tables})
+	return nil
 }
 
 // Sealed returns the position up to which everything is on disk.
-func (s *Store) Sealed() store.Position {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.manifest.Position
-}
-
-// Query runs one statement over what is visible.
-func (s *Store) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	rows, err := s.reader.QueryContext(ctx, query, args...)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("query: %w: %w", ctx.Err(), picket.Canceled)
-		}
-		return nil, fmt.Errorf("query: %w", err)
-	}
-	return rows, nil
-}
-
-// Flush makes all appended rows visible now.
-func (s *Store) Flush() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failed == nil {
-		s.failed = s.app.flush()
-	}
-	return s.failed
-}
-
-func (s *Store) flushLoop(ctx context.Context) {
-	defer s.done.Done()
-	t := time.NewTicker(flushEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			if err := s.Flush(); err != nil {
-				s.opts.Log.Error("event store cannot take rows", "error", err)
-				return
-			}
-		}
-	}
-}
+func (s *Store) Sealed() store.Position { return s.versions.current().manifest.Position }
 
 // Stats describes what the store holds.
 func (s *Store) Stats() store.Stats {
+	m := s.versions.current().manifest
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := store.Stats{Hot: int64(s.hot), Rows: int64(s.hot), Files: len(s.manifest.Files), Lost: s.manifest.Lost, Duplicate: s.duplicate, Unknown: s.unknown + s.app.unknown}
-	for i, f := range s.manifest.Files {
+	st := store.Stats{Hot: int64(s.hot.rows), Duplicate: s.counts.duplicate, Unknown: s.counts.unknown, Truncated: s.counts.truncated}
+	if s.cold != nil {
+		st.Hot += int64(s.cold.rows)
+	}
+	s.mu.Unlock()
+	st.Rows, st.Files, st.Lost, st.Damage = st.Hot, len(m.Files), m.Lost, append([]store.Damage(nil), m.Damage...)
+	for i, f := range m.Files {
 		st.Rows += f.Rows
 		st.Bytes += f.Bytes
 		if lo := event.Time(f.Min).Time(); i == 0 || lo.Before(st.Oldest) {
@@ -464,9 +332,20 @@ func (s *Store) Stats() store.Stats {
 
 // Close seals what is in memory and closes the store.
 func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.notify()
+	s.mu.Unlock()
 	s.stop()
 	s.done.Wait()
 	err := s.Seal(context.Background())
-	s.disconnect()
+	s.release()
 	return err
 }
+
+// errClosed is what a closed store answers.
+func errClosed() error { return fmt.Errorf("the event store is closed: %w", picket.Unavailable) }

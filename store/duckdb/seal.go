@@ -7,141 +7,251 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/store"
-)
-
-// Compaction merges files of one day until they are compactRows long.
-const (
-	compactRows  = 1 << 20
-	compactFiles = 8
-	maintenance  = 30 * time.Second
 )
 
 // order is how rows lie in a file: what a timeline reads lies together.
 const order = `ORDER BY "DeviceId", "Timestamp", "BootId", "BatchSequence", "` + store.IndexColumn + `"`
 
+// sealDays is how many days of one seal get a file of their own. Devices that
+// were offline bring old rows; days before the newest sealDays share a file,
+// so that a device with a random clock does not make hundreds.
+const sealDays = 16
+
 func (s *Store) sealLoop(ctx context.Context) {
-	defer s.done.Done()
-	t := time.NewTicker(maintenance)
+	t := time.NewTicker(checkEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.full:
-			s.report("seal", s.Seal(ctx))
-			s.report("compact", s.compact(ctx))
 		case <-t.C:
-			s.mu.Lock()
-			due := !s.oldest.IsZero() && s.opts.Now().Sub(s.oldest) >= s.opts.SealAge
-			s.mu.Unlock()
-			if due {
-				s.report("seal", s.Seal(ctx))
-				s.report("compact", s.compact(ctx))
+			if !s.due() {
+				continue
 			}
-			s.deleteOld()
 		}
+		s.report(ctx, "seal", s.Seal(ctx))
+		ask(s.merge)
 	}
 }
 
-func (s *Store) report(what string, err error) {
-	if err != nil {
-		s.opts.Log.Error("event store", "step", what, "dir", s.opts.Dir, "error", err)
+// due reports whether rows in memory are old enough to be sealed, or an
+// earlier seal failed.
+func (s *Store) due() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cold != nil || !s.hot.since.IsZero() && s.opts.Now().Sub(s.hot.since) >= s.opts.SealAge
+}
+
+func (s *Store) report(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil {
+		s.metrics.failures.Inc()
+		s.opts.Log.Error("event store, tries again", "step", what, "dir", s.opts.Dir, "error", err)
 	}
 }
 
-// Seal writes the rows in memory into a file and moves the durable position
+// Seal writes the rows in memory into files and moves the durable position
 // forward. Rows stay visible all the time. When it fails, rows stay in memory
 // and on the bus, and the next call tries again.
 func (s *Store) Seal(ctx context.Context) error {
 	s.sealing.Lock()
 	defer s.sealing.Unlock()
-	defer s.sealed.Broadcast()
 	s.mu.Lock()
-	if err := s.app.flush(); err != nil {
-		s.mu.Unlock()
-		return err
-	}
-	if s.sealTable == "" {
-		if s.hot == 0 {
-			s.mu.Unlock()
-			return s.sealPosition()
-		}
-		if err := s.switchTable(ctx, s.table); err != nil {
-			s.mu.Unlock()
-			return err
-		}
-		s.next = s.manifest.clone()
-		s.next.Position = s.pending
-		s.next.Batches = cloneBatches(s.batches)
-		s.next.prune()
-	}
-	table, next := s.sealTable, s.next
+	left := s.cold != nil // by a seal that failed
 	s.mu.Unlock()
-	f, err := s.write(ctx, next, "SELECT * FROM "+table)
+	err := s.sealTable(ctx)
+	if err == nil && left {
+		err = s.sealTable(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("seal: %w", err)
 	}
-	next.Files = append(next.Files, f)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := next.save(s.opts.Dir); err != nil {
-		next.Files = next.Files[:len(next.Files)-1]
-		return fmt.Errorf("seal: %w", err)
+	if s.opts.OnSealed != nil {
+		s.opts.OnSealed(s.Sealed())
 	}
-	s.manifest, s.sealTable, s.next = next, "", nil
-	if err := s.views(ctx); err != nil {
-		return fmt.Errorf("seal: %w", err)
-	}
-	_, err = s.reader.ExecContext(ctx, "DROP TABLE "+table)
-	return err
-}
-
-// sealPosition moves the durable position when nothing but repeats came.
-func (s *Store) sealPosition() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.manifest.Position == s.pending || s.hot > 0 {
-		return nil
-	}
-	next := s.manifest.clone()
-	next.Position = s.pending
-	if err := next.save(s.opts.Dir); err != nil {
-		return fmt.Errorf("seal: %w", err)
-	}
-	s.manifest = next
 	return nil
 }
 
-// prune forgets the oldest boots of devices that start often. Which boot is
-// oldest is not known, so those with the fewest batches go first.
-func (m *manifest) prune() {
-	for _, boots := range m.Batches {
-		for len(boots) > bootsKept {
-			least := ""
-			for b := range boots {
-				if least == "" || boots[b] < boots[least] {
-					least = b
-				}
-			}
-			delete(boots, least)
+func (s *Store) sealTable(ctx context.Context) error {
+	began := s.opts.Now()
+	cold, next, err := s.freeze(ctx)
+	if err != nil {
+		return err
+	}
+	var files []fileSet
+	if cold != nil {
+		if files, err = s.writeDays(ctx, cold.table); err != nil {
+			return err
 		}
 	}
+	if err := s.thaw(files, next); err != nil {
+		return err
+	}
+	if cold != nil {
+		s.metrics.seals.Observe(s.opts.Now().Sub(began).Seconds())
+	}
+	return nil
+}
+
+// freeze puts the table in memory aside for sealing and starts a new one. It
+// returns nil when there is nothing to write, and what an earlier seal that
+// failed had put aside when there is such.
+func (s *Store) freeze(ctx context.Context) (*hotTable, snapshot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cold != nil {
+		return s.cold, s.next, nil
+	}
+	// Rows that cannot be flushed, for want of memory say, stay for the next
+	// table: sealing the others is what makes room.
+	flushErr := s.flush()
+	if isFatal(flushErr) {
+		return nil, snapshot{}, flushErr
+	}
+	next := s.snapshot()
+	if s.hot.rows == s.heldRows {
+		return nil, next, flushErr
+	}
+	old := s.hot
+	s.cold, s.next = &old, next
+	if err := s.switchTable(ctx); err != nil {
+		s.cold, s.next = nil, snapshot{}
+		return nil, next, err
+	}
+	if len(s.held) > 0 {
+		s.hot.rows, s.hot.since = s.heldRows, s.opts.Now()
+		if err := s.giveHeld(); err != nil {
+			s.broken(err)
+		}
+	}
+	return s.cold, next, nil
+}
+
+// snapshot returns what will be true of the stream once all visible rows are
+// on disk. The caller holds mu.
+func (s *Store) snapshot() snapshot {
+	next := snapshot{s.visible, s.boots.clone()}
+	for _, h := range s.held {
+		boots := next.boots[h.Envelope.DeviceID]
+		if b := boots[h.Envelope.BootID]; b.Seq >= h.Envelope.Seq {
+			boots[h.Envelope.BootID] = boot{h.Envelope.Seq - 1, b.At}
+		}
+	}
+	return next
+}
+
+// thaw names the files in the manifest and forgets the table that they were
+// written from.
+func (s *Store) thaw(files []fileSet, next snapshot) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	now := s.versions.current()
+	if len(files) == 0 && now.manifest.Position == next.position {
+		return nil
+	}
+	cold := s.cold
+	if len(files) > 0 {
+		s.cold = nil
+	}
+	err := s.save(now, s.tablesNow(), func(m *manifest) bool {
+		for _, f := range files {
+			f.file.Set = m.set(f.columns)
+			m.Files = append(m.Files, f.file)
+		}
+		m.Position, m.Boots = next.position, next.boots
+		return true
+	})
+	if err != nil {
+		// The files stay: the manifest may have reached the disk all the same.
+		s.cold = cold
+		return err
+	}
+	s.notify()
+	return nil
+}
+
+// fileSet is a file that the manifest does not name yet.
+type fileSet struct {
+	file    file
+	columns []string
+}
+
+// writeDays writes the rows of a table into a file per day.
+func (s *Store) writeDays(ctx context.Context, t table) (_ []fileSet, err error) {
+	from := memory + "." + t.name
+	days, err := daysOf(ctx, s.engine, from)
+	if err != nil {
+		return nil, err
+	}
+	var columns []string
+	for _, c := range t.columns {
+		columns = append(columns, c.Name)
+	}
+	slices.Sort(columns)
+	var out []fileSet
+	defer func() {
+		if err != nil {
+			for _, f := range out {
+				_ = os.Remove(filepath.Join(s.opts.Dir, filesDir, f.file.Name))
+			}
+		}
+	}()
+	for i, day := range days {
+		where := fmt.Sprintf(` WHERE "Timestamp" >= make_timestamp(%d) AND "Timestamp" < make_timestamp(%d) `, day*dayMicros, (day+1)*dayMicros)
+		if last := i == sealDays-1; last {
+			where = fmt.Sprintf(` WHERE "Timestamp" < make_timestamp(%d) `, (day+1)*dayMicros)
+		} else if i >= sealDays {
+			break
+		}
+		f, err := s.write(ctx, s.engine, "SELECT * FROM "+from+where, day, 1)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, fileSet{f, columns})
+	}
+	return out, nil
+}
+
+// daysOf returns the days of a table's rows, newest first.
+func daysOf(ctx context.Context, e *engine, from string) ([]int64, error) {
+	rows, err := e.db.QueryContext(ctx, fmt.Sprintf(`SELECT DISTINCT CAST(floor(epoch_us("Timestamp") / %d) AS BIGINT) FROM %s ORDER BY 1 DESC`, dayMicros, from))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var days []int64
+	for rows.Next() {
+		var d int64
+		if err := rows.Scan(&d); err != nil {
+			return nil, err
+		}
+		days = append(days, d)
+	}
+	return days, rows.Err()
 }
 
 // write copies the rows of a query, sorted, into a new file that is on disk
-// on return. It takes the file's number from the manifest.
-func (s *Store) write(ctx context.Context, m *manifest, query string) (file, error) {
-	f := file{Name: fmt.Sprintf("%010d.parquet", m.Next)}
-	m.Next++
+// on return.
+func (s *Store) write(ctx context.Context, e *engine, query string, day int64, level int) (f file, err error) {
+	f.Name = filepath.Join(dayName(day), fmt.Sprintf("%010d.parquet", s.number.Add(1)))
 	path := filepath.Join(s.opts.Dir, filesDir, f.Name)
-	copyQuery := fmt.Sprintf("COPY (%s %s) TO %s (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3, ROW_GROUP_SIZE 40960)", query, order, quote(path))
-	if _, err := s.reader.ExecContext(ctx, copyQuery); err != nil {
-		_ = os.Remove(path)
+	if err := ensureDir(filepath.Dir(path)); err != nil {
+		return f, err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(path)
+		}
+	}()
+	copyQuery := fmt.Sprintf("COPY (%s %s) TO %s (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL %d, ROW_GROUP_SIZE 40960)", query, order, quote(path), level)
+	if err := e.exec(ctx, copyQuery); err != nil {
 		return f, err
 	}
 	if err := syncFile(path); err != nil {
@@ -155,150 +265,22 @@ func (s *Store) write(ctx context.Context, m *manifest, query string) (file, err
 		return f, err
 	}
 	f.Bytes = info.Size()
-	q := `SELECT count(*), coalesce(epoch_us(min("Timestamp")), 0), coalesce(epoch_us(max("Timestamp")), 0) FROM read_parquet(` + quote(path) + ")"
-	return f, s.reader.QueryRowContext(ctx, q).Scan(&f.Rows, &f.Min, &f.Max)
+	if f.Sum, err = checksum(path, nil); err != nil {
+		return f, err
+	}
+	stats := `SELECT count(*), coalesce(epoch_us(min("Timestamp")), 0), coalesce(epoch_us(max("Timestamp")), 0) FROM ` + readParquet([]string{quote(path)})
+	return f, e.db.QueryRowContext(ctx, stats).Scan(&f.Rows, &f.Min, &f.Max)
 }
 
-// compact merges small files of one day.
-func (s *Store) compact(ctx context.Context) error {
-	s.sealing.Lock()
-	defer s.sealing.Unlock()
-	s.mu.Lock()
-	next := s.manifest.clone()
-	busy := s.sealTable != "" // a seal failed; let it go first
-	s.mu.Unlock()
-	small := map[int64][]file{}
-	for _, f := range next.Files {
-		if f.Rows < compactRows {
-			small[f.day()] = append(small[f.day()], f)
+// sortFiles sorts files by a strict order.
+func sortFiles(files []file, less func(a, b file) bool) {
+	slices.SortStableFunc(files, func(a, b file) int {
+		switch {
+		case less(a, b):
+			return -1
+		case less(b, a):
+			return 1
 		}
-	}
-	for _, files := range small {
-		if len(files) < compactFiles || busy {
-			continue
-		}
-		if err := s.merge(ctx, next, files); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// merge replaces files by one.
-func (s *Store) merge(ctx context.Context, next *manifest, files []file) error {
-	var names []string
-	gone := map[string]bool{}
-	rows := int64(0)
-	for _, f := range files {
-		if rows += f.Rows; rows > 2*compactRows {
-			break
-		}
-		names = append(names, quote(filepath.Join(s.opts.Dir, filesDir, f.Name)))
-		gone[f.Name] = true
-	}
-	merged, err := s.write(ctx, next, "SELECT * FROM read_parquet(["+strings.Join(names, ", ")+"], union_by_name = true)")
-	if err != nil {
-		return fmt.Errorf("compact: %w", err)
-	}
-	return s.replace(ctx, next, gone, &merged)
-}
-
-// replace takes files out of the manifest, and one in, and deletes them later.
-func (s *Store) replace(ctx context.Context, next *manifest, gone map[string]bool, in *file) error {
-	var kept []file
-	for _, f := range next.Files {
-		if !gone[f.Name] {
-			kept = append(kept, f)
-		}
-	}
-	if in != nil {
-		kept = append(kept, *in)
-	}
-	next.Files = kept
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := next.save(s.opts.Dir); err != nil {
-		return err
-	}
-	s.manifest = next.clone()
-	for name := range gone {
-		s.delete = append(s.delete, deletion{filepath.Join(s.opts.Dir, filesDir, name), s.opts.Now().Add(deleteAfter)})
-	}
-	return s.views(ctx)
-}
-
-// Expire forgets files whose newest row is older than a moment.
-func (s *Store) Expire(ctx context.Context, before time.Time) error {
-	s.sealing.Lock()
-	defer s.sealing.Unlock()
-	s.mu.Lock()
-	next := s.manifest.clone()
-	s.mu.Unlock()
-	gone := map[string]bool{}
-	for _, f := range next.Files {
-		if f.Max < before.UnixMicro() {
-			gone[f.Name] = true
-		}
-	}
-	if len(gone) == 0 {
-		return nil
-	}
-	return s.replace(ctx, next, gone, nil)
-}
-
-// deleteOld deletes files that no query reads any more.
-func (s *Store) deleteOld() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var later []deletion
-	for _, d := range s.delete {
-		if s.opts.Now().Before(d.at) {
-			later = append(later, d)
-			continue
-		}
-		if err := os.Remove(d.path); err != nil && !os.IsNotExist(err) {
-			s.opts.Log.Warn("event file cannot be deleted", "error", err)
-			later = append(later, d)
-		}
-	}
-	s.delete = later
-}
-
-// Backup seals what is in memory and copies the store, as of now, into an
-// absent directory. Files never change, so they are linked where possible.
-func (s *Store) Backup(ctx context.Context, dir string) error {
-	if err := s.Seal(ctx); err != nil {
-		return err
-	}
-	s.sealing.Lock() // no file of the manifest goes away meanwhile
-	defer s.sealing.Unlock()
-	s.mu.Lock()
-	m := s.manifest.clone()
-	s.mu.Unlock()
-	if err := os.MkdirAll(filepath.Join(dir, filesDir), 0o700); err != nil {
-		return fmt.Errorf("back up events: %w", err)
-	}
-	for _, f := range m.Files {
-		if err := linkOrCopy(filepath.Join(s.opts.Dir, filesDir, f.Name), filepath.Join(dir, filesDir, f.Name)); err != nil {
-			return fmt.Errorf("back up events: %w", err)
-		}
-	}
-	if err := m.save(dir); err != nil {
-		return fmt.Errorf("back up events: %w: %w", err, picket.Internal)
-	}
-	return nil
-}
-
-func linkOrCopy(from, to string) error {
-	if os.Link(from, to) == nil {
-		return nil
-	}
-	data, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(to, data, 0o600); err != nil {
-		return err
-	}
-	return syncFile(to)
+		return strings.Compare(a.Name, b.Name)
+	})
 }

@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/schema"
 	"github.com/picket-edr/picket/store"
@@ -52,8 +55,12 @@ func Run(t *testing.T, open func(dir string) (store.Events, error), step func(ev
 	t.Run("order and late rows", s.late)
 	t.Run("replay after a crash", s.replay)
 	t.Run("unknown columns and tables", s.unknown)
+	t.Run("hostile rows", s.hostile)
 	t.Run("compaction keeps rows", s.compaction)
+	t.Run("expiry goes by whole files", s.expiry)
 	t.Run("append while querying", s.concurrent)
+	t.Run("queries only read", s.readOnly)
+	t.Run("spans of time", s.within)
 	t.Run("cancel", s.cancel)
 }
 
@@ -109,11 +116,13 @@ func (s suite) columns(t *testing.T) {
 	ev := s.make(t, t.TempDir())
 	var blocks []*event.Block
 	for _, table := range schema.Tables {
-		b := &event.Block{Name: table.Name, Table: table, Rows: 2}
+		b, seen := &event.Block{Name: table.Name, Table: table, Rows: 2}, map[string]bool{}
 		for i, c := range table.Columns {
-			if c.IsServerOnly() {
+			key := strings.ToLower(c.Name) // names that differ by case share a column
+			if c.IsServerOnly() || seen[key] {
 				continue
 			}
+			seen[key] = true
 			col := event.Column{Name: c.Name, Type: c.Type}
 			switch {
 			case c.Type.Text():
@@ -146,26 +155,46 @@ func (s suite) columns(t *testing.T) {
 	}
 }
 
+// checkBlock compares every value of a block with what the store has of it.
 func checkBlock(t *testing.T, ev store.Events, b *event.Block, sealed bool) {
 	t.Helper()
-	var conds []string
-	for _, c := range b.Columns {
-		if (c.Ints != nil && c.Valid == nil && c.Ints[0] == 0) || c.Name == "ReportId" {
-			continue
+	rows, err := ev.Query(context.Background(), `SELECT * FROM events WHERE "TableName" = ? ORDER BY "RowIndex"`, b.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	names := rows.Columns()
+	values, into := make([]any, len(names)), make([]any, len(names))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	for row := 0; row < b.Rows; row++ {
+		if !rows.Next() {
+			t.Fatalf("%s (sealed %v): %d rows, want %d: %v", b.Name, sealed, row, b.Rows, rows.Err())
 		}
-		conds = append(conds, fmt.Sprintf(`CAST(coalesce("%s" IS NOT NULL, false) AS INTEGER)`, c.Name))
-	}
-	full := number(t, ev, "SELECT max("+strings.Join(conds, " + ")+") FROM "+b.Name)
-	if full != int64(len(conds)) {
-		t.Errorf("%s (sealed %v): %d of %d columns have their value", b.Name, sealed, full, len(conds))
-	}
-	if n := number(t, ev, `SELECT count(*) FROM `+b.Name+` WHERE "DeviceId" = ? AND "DeviceName" = 'host.example' AND "MachineGroup" = 'servers' AND "BootId" = 'boot' AND "BatchSequence" = 1`, DeviceID); n != 2 {
-		t.Errorf("%s (sealed %v): %d rows carry the server's word, want 2", b.Name, sealed, n)
-	}
-	if c := b.Column("AdditionalFields"); c != nil {
-		if n := number(t, ev, `SELECT count(*) FROM `+b.Name+` WHERE "AdditionalFields" = ?`, c.Strings[0]); n != 1 {
-			t.Errorf("%s (sealed %v): text does not survive", b.Name, sealed)
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
 		}
+		got := map[string]string{}
+		for i, v := range values {
+			if text := store.Text(v); text != "" {
+				got[strings.ToLower(names[i])] = text
+			}
+		}
+		want := map[string]string{"tablename": b.Name, "deviceid": DeviceID, "devicename": "host.example", "machinegroup": "servers", "bootid": "boot", "batchsequence": "1"}
+		for name, text := range b.Fields(row) {
+			want[strings.ToLower(name)] = text
+		}
+		if b.Text("Timestamp", row) == "" {
+			want["timestamp"] = (start + 86_400_000_000).String() // of reception
+		}
+		delete(got, "rowindex")
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s row %d (sealed %v): %s", b.Name, row, sealed, d)
+		}
+	}
+	if n := number(t, ev, "SELECT count(*) FROM "+b.Name); n != int64(b.Rows) {
+		t.Errorf("table %s (sealed %v): %d rows, want %d", b.Name, sealed, n, b.Rows)
 	}
 }
 
@@ -301,13 +330,169 @@ func (s suite) concurrent(t *testing.T) {
 	wg.Wait()
 }
 
+// hostile stores what a sensor under foreign control may send.
+func (s suite) hostile(t *testing.T) {
+	ev := s.make(t, t.TempDir())
+	d := Delivery(1, "a", 1, 1)
+	long := strings.Repeat("x", 1<<20)
+	same := make([]string, 200)
+	for i := range same {
+		same[i] = long // once on the wire, 200 MiB in rows
+	}
+	d.Batch.Blocks = []*event.Block{
+		{Name: "DeviceFileEvents", Rows: 3, Columns: []event.Column{
+			{Name: "FileName", Type: schema.String, Strings: []string{"\xff\xfe not text, and longer", "nul\x00inside", "\xc3"}},
+			{Name: "deviceid", Type: schema.String, Strings: []string{"another device", "another device", "another device"}},
+			{Name: "TableName", Type: schema.String, Strings: []string{"DeviceLogonEvents", "", ""}},
+			{Name: "RowIndex", Type: schema.Long, Ints: []int64{77, 77, 77}},
+			{Name: "BatchSequence", Type: schema.Long, Ints: []int64{-1, -1, -1}},
+			{Name: "FolderPath", Type: schema.Long, Ints: []int64{1, 2, 3}}, // another type than ours
+			{Name: "AdditionalFields", Type: schema.Dynamic, Strings: []string{"[1", `{"n":12345678901234567890}`, ""}},
+			{Name: "Timestamp", Type: schema.Datetime, Ints: []int64{1 << 62, -1 << 62, 1}},
+		}},
+		{Name: `x"; DROP TABLE events; --`, Rows: 1, Columns: []event.Column{{Name: `y"'`, Type: schema.String, Strings: []string{"z"}}}},
+		{Name: "DeviceEvents", Rows: len(same), Columns: []event.Column{{Name: "DnsQueryName", Type: schema.String, Strings: same}}},
+	}
+	put(t, ev, d)
+	s.do(t, ev, "flush")
+	for _, sealed := range []bool{false, true} {
+		if sealed {
+			s.do(t, ev, "seal")
+		}
+		for what, q := range map[string]struct {
+			query string
+			want  int64
+		}{
+			"rows":             {"SELECT count(*) FROM events", 204},
+			"server's word":    {`SELECT count(*) FROM DeviceFileEvents WHERE "DeviceId" = '` + DeviceID + `' AND "BatchSequence" = 1`, 3},
+			"place in batch":   {`SELECT max("RowIndex") FROM events`, 203},
+			"made text":        {"SELECT count(*) FROM DeviceFileEvents WHERE \"FileName\" = '\uFFFD not text, and longer' OR \"FileName\" = '\uFFFD'", 2},
+			"text is usable":   {`SELECT count(*) FROM DeviceFileEvents WHERE lower("FileName") LIKE '%inside'`, 1},
+			"odd type":         {`SELECT count(*) FROM DeviceFileEvents WHERE "FolderPath" IS NULL AND "AdditionalFields" LIKE '%"FolderPath":"%'`, 3},
+			"numbers stay":     {`SELECT count(*) FROM DeviceFileEvents WHERE "AdditionalFields" LIKE '%12345678901234567890%'`, 1},
+			"odd table":        {`SELECT count(*) FROM events WHERE "TableName" LIKE 'x"; DROP%' AND "AdditionalFields" LIKE '%z%'`, 1},
+			"impossible times": {`SELECT count(*) FROM events WHERE "Timestamp" = make_timestamp(` + fmt.Sprint(int64(start)+86_400_000_000) + `)`, 204},
+			"bounded":          {`SELECT CASE WHEN sum(length("DnsQueryName")) <= 67108864 THEN 1 ELSE 0 END FROM DeviceEvents`, 1},
+		} {
+			if n := number(t, ev, q.query); n != q.want {
+				t.Errorf("%s (sealed %v): %d, want %d", what, sealed, n, q.want)
+			}
+		}
+	}
+}
+
+// days makes deliveries of one row a day.
+func days(n int) (out []store.Delivery) {
+	for i := range n {
+		d := Delivery(uint64(i+1), "a", uint64(i+1), 1)
+		d.Envelope.Received = start + event.Time(n)*86_400_000_000
+		d.Batch.Blocks[0].Column("Timestamp").Ints[0] = int64(start) + int64(i)*86_400_000_000
+		out = append(out, d)
+	}
+	return out
+}
+
+func (s suite) expiry(t *testing.T) {
+	ev := s.make(t, t.TempDir())
+	put(t, ev, days(4)...)
+	s.do(t, ev, "flush", "seal")
+	day := 24 * time.Hour
+	for _, c := range []struct {
+		before time.Time
+		want   int64
+	}{{start.Time(), 4}, {start.Time().Add(day - time.Hour), 3}, {start.Time().Add(2*day + time.Hour), 1}, {start.Time().Add(9 * day), 0}} {
+		if err := ev.Expire(context.Background(), c.before); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, ev, "SELECT count(*) FROM events"); n != c.want {
+			t.Errorf("before %v expired: %d rows left, want %d", c.before, n, c.want)
+		}
+	}
+	put(t, ev, Delivery(9, "a", 4, 1)) // forgotten rows do not come again
+	s.do(t, ev, "flush")
+	if n := number(t, ev, "SELECT count(*) FROM events"); n != 0 {
+		t.Errorf("%d rows came again", n)
+	}
+}
+
+func (s suite) readOnly(t *testing.T) {
+	ev := s.make(t, t.TempDir())
+	put(t, ev, Delivery(1, "a", 1, 10))
+	s.do(t, ev, "flush")
+	for _, q := range []string{
+		"DROP TABLE events", "DELETE FROM events", "INSERT INTO events SELECT * FROM events", "SELECT 1; DELETE FROM events", "SELECT 1; SELECT 2",
+		"WITH x AS (SELECT 1) DELETE FROM events", "CREATE TABLE x (a INTEGER)", "COPY events TO 'x'", "SET threads = 1", "PRAGMA version", "EXPLAIN SELECT 1", "", ";", "(SELECT 1)",
+	} {
+		rows, err := ev.Query(context.Background(), q)
+		if err == nil {
+			rows.Close()
+			t.Errorf("%q was run", q)
+		} else if picket.Kind(err) != picket.Invalid {
+			t.Errorf("%q: %v is not invalid", q, err)
+		}
+	}
+	for q, want := range map[string]int64{
+		"SELECT count(*) FROM events;":                                        10,
+		"with few as (select * from events limit 3) select count(*) from few": 3,
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 5)\nSELECT count(*) FROM n, DeviceProcessEvents": 5 * 7,
+	} {
+		if n := number(t, ev, q); n != want {
+			t.Errorf("%q: %d, want %d", q, n, want)
+		}
+	}
+}
+
+// within checks that a span of time leaves out no row that lies in it.
+func (s suite) within(t *testing.T) {
+	ev := s.make(t, t.TempDir())
+	put(t, ev, days(6)...)
+	s.do(t, ev, "flush", "seal")
+	late := days(3)[2]
+	late.Position.Sequence, late.Envelope.Seq = 7, 7
+	put(t, ev, late) // a second row of the third day, in memory
+	s.do(t, ev, "flush")
+	for first := range 6 {
+		for last := first; last < 6; last++ {
+			from, to := start.Time().AddDate(0, 0, first), start.Time().AddDate(0, 0, last)
+			want := int64(last - first + 1)
+			if first <= 2 && last >= 2 {
+				want++
+			}
+			rows, err := ev.Query(store.Within(context.Background(), from, to), `SELECT count(*) FROM events WHERE "Timestamp" >= ? AND "Timestamp" <= ?`, from, to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var n int64
+			if !rows.Next() || rows.Scan(&n) != nil || n != want {
+				t.Errorf("days %d to %d: %d rows, want %d", first, last, n, want)
+			}
+			rows.Close()
+		}
+	}
+}
+
 func (s suite) cancel(t *testing.T) {
 	ev := s.make(t, t.TempDir())
-	ctx, cancel := context.WithCancel(context.Background())
+	put(t, ev, Delivery(1, "a", 1, 1000))
+	s.do(t, ev, "flush")
+	gone, cancel := context.WithCancel(context.Background())
 	cancel()
-	if rows, err := ev.Query(ctx, "SELECT count(*) FROM events"); err == nil {
-		rows.Close()
-		t.Error("a cancelled query must fail")
+	short, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	for what, ctx := range map[string]context.Context{"cancelled before": gone, "cancelled while it runs": short} {
+		rows, err := ev.Query(ctx, "SELECT count(*) FROM events a, events b, events c, events d, events e WHERE a.\"ReportId\" + b.\"ReportId\" + c.\"ReportId\" + d.\"ReportId\" + e.\"ReportId\" = 3")
+		if err == nil {
+			rows.Close()
+			t.Errorf("%s: the query must fail", what)
+		} else if picket.Kind(err) != picket.Canceled {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n := number(t, ev, "SELECT count(*) FROM events"); n != 1000 {
+		t.Errorf("%d rows after a cancelled query", n)
+	}
+	if err := ev.Append(gone, []store.Delivery{Delivery(2, "a", 2, 1)}); picket.Kind(err) != picket.Canceled {
+		t.Errorf("append: %v", err)
 	}
 }
 
@@ -319,7 +504,10 @@ func Writer(open func() (store.Events, error)) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	sealer := ev.(interface{ Seal(context.Context) error })
+	sealer := ev.(interface {
+		Seal(context.Context) error
+		Compact(context.Context) error
+	})
 	for n := ev.Sealed().Sequence + 1; ; n++ {
 		if err := ev.Append(context.Background(), []store.Delivery{Delivery(n, "boot", n, 20)}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -331,6 +519,10 @@ func Writer(open func() (store.Events, error)) {
 				os.Exit(1)
 			}
 			fmt.Println(ev.Sealed().Sequence)
+			if err := sealer.Compact(context.Background()); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
 		}
 	}
 }

@@ -3,10 +3,13 @@
 package duckdb
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"runtime"
 	"strings"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/duckdb/duckdb-go/v2/mapping"
@@ -19,21 +22,35 @@ import (
 
 // appender writes rows into one table in memory through DuckDB's vectors,
 // without a call per value. Rows gather in a chunk; strings are not copied
-// until the chunk is handed over, so their memory is pinned until then. It is
-// not safe for concurrent use.
+// until the chunk is handed over, so their memory is pinned until then. All
+// rows since the last flush are one transaction. It is not safe for
+// concurrent use.
 type appender struct {
-	columns []schema.Column
-	index   map[string]int // of columns by name
-	types   []mapping.LogicalType
-	app     mapping.Appender
-	chunk   mapping.DataChunk
-	data    []unsafe.Pointer // of each column's vector
-	valid   [][]uint64       // of each column's vector
-	rows    int              // in the chunk
-	dirty   int              // rows handed over since the last flush
-	pins    runtime.Pinner
-	unknown int64
+	engine    *engine
+	columns   []schema.Column
+	index     map[string]int // of columns by name
+	types     []mapping.LogicalType
+	app       mapping.Appender
+	chunk     mapping.DataChunk
+	data      []unsafe.Pointer // of each column's vector
+	valid     [][]uint64       // of each column's vector
+	rows      int              // in the chunk
+	dirty     int              // rows handed over since the last flush
+	open      bool             // a transaction
+	pins      runtime.Pinner
+	place     places
+	unknown   int64 // values kept in AdditionalFields
+	truncated int64 // values cut
 }
+
+// places are the columns that the server fills.
+type places struct {
+	table, device, name, group, boot, seq, index, timestamp int
+}
+
+// always are the columns that every row has, and AdditionalFields, which
+// takes what has no column.
+var always = []string{store.TableColumn, store.IndexColumn, "DeviceId", "DeviceName", "MachineGroup", "BootId", "BatchSequence", "Timestamp", "AdditionalFields"}
 
 // chunkRows is how many rows DuckDB's vectors hold.
 const chunkRows = 2048
@@ -82,15 +99,26 @@ func vectorType(t schema.Type) mapping.Type {
 	return mapping.TypeVarchar
 }
 
-// newAppender opens an appender on a table with the physical columns.
-func newAppender(conn mapping.Connection, table string, columns []schema.Column) (*appender, error) {
-	a := &appender{columns: columns, index: make(map[string]int, len(columns)), data: make([]unsafe.Pointer, len(columns)), valid: make([][]uint64, len(columns))}
-	for i, c := range columns {
+func (e *engine) createTable(ctx context.Context, t table) error {
+	var defs []string
+	for _, c := range t.columns {
+		defs = append(defs, name(c.Name)+" "+sqlType(c.Type))
+	}
+	return e.exec(ctx, fmt.Sprintf("CREATE TABLE %s.%s (%s)", memory, t.name, strings.Join(defs, ", ")))
+}
+
+// newAppender opens an appender on a table in memory.
+func newAppender(e *engine, t table) (*appender, error) {
+	a := &appender{engine: e, columns: t.columns, index: make(map[string]int, len(t.columns)), data: make([]unsafe.Pointer, len(t.columns)), valid: make([][]uint64, len(t.columns))}
+	for i, c := range t.columns {
 		a.index[strings.ToLower(c.Name)] = i
 		a.types = append(a.types, mapping.CreateLogicalType(vectorType(c.Type)))
 	}
-	if mapping.AppenderCreate(conn, "", table, &a.app) == mapping.StateError {
-		err := fmt.Errorf("append to %s: %s: %w", table, mapping.AppenderError(a.app), picket.Internal)
+	at := func(name string) int { return a.index[strings.ToLower(name)] }
+	a.place = places{at(store.TableColumn), at("DeviceId"), at("DeviceName"), at("MachineGroup"), at("BootId"), at("BatchSequence"), at(store.IndexColumn), at("Timestamp")}
+	catalog, sch, _ := strings.Cut(memory, ".")
+	if mapping.AppenderCreateExt(e.conn, catalog, sch, t.name, &a.app) == mapping.StateError {
+		err := fmt.Errorf("append to %s: %s: %w", t.name, mapping.AppenderError(a.app), picket.Internal)
 		a.close()
 		return nil, err
 	}
@@ -98,9 +126,6 @@ func newAppender(conn mapping.Connection, table string, columns []schema.Column)
 	a.begin()
 	return a, nil
 }
-
-// place returns the number of a column that is always there.
-func (a *appender) place(name string) int { return a.index[strings.ToLower(name)] }
 
 func (a *appender) has(name string) bool {
 	_, ok := a.index[strings.ToLower(name)]
@@ -149,17 +174,40 @@ func (a *appender) setInt(col, row int, v int64) {
 
 func (a *appender) mark(col, row int) { a.valid[col][row/64] |= 1 << (row % 64) }
 
+// textBudget is how many bytes the text of one batch may take in memory. On
+// the wire a repeated value counts once; here each row has its own.
+const textBudget = 64 << 20
+
+// textLimit returns how long one text of a batch may be so that the batch
+// stays within textBudget, and what its text takes then.
+func textLimit(b *event.Batch) (limit int, size int64) {
+	for limit = 1 << 20; ; limit /= 2 {
+		size = 0
+		for _, blk := range b.Blocks {
+			for i := range blk.Columns {
+				for _, s := range blk.Columns[i].Strings {
+					size += int64(min(len(s), limit))
+				}
+			}
+		}
+		if size <= textBudget || limit <= 16 {
+			return limit, size
+		}
+	}
+}
+
 // add appends all rows of a delivery.
-func (a *appender) add(d *store.Delivery) error {
+func (a *appender) add(h *heldBatch) error {
 	row := 0
-	for _, b := range d.Batch.Blocks {
+	for _, b := range h.Batch.Blocks {
 		plan := a.plan(b)
 		for from := 0; from < b.Rows; {
 			n := min(b.Rows-from, chunkRows-a.rows)
-			a.origin(d, b, row+from, n)
+			a.origin(h, b, row+from, n)
 			for _, p := range plan {
-				a.column(&d.Envelope, p.to, p.from, from, n)
+				a.column(h, p.to, p.from, from, n)
 			}
+			a.dates(h, n)
 			a.rows += n
 			from += n
 			if a.rows == chunkRows {
@@ -186,6 +234,9 @@ func (a *appender) plan(b *event.Block) []planned {
 	var extra []*event.Column
 	for i := range b.Columns {
 		c := &b.Columns[i]
+		if max(len(c.Strings), len(c.Ints), len(c.Reals)) != b.Rows {
+			continue // no reader of batches lets this pass
+		}
 		if to, ok := a.index[strings.ToLower(c.Name)]; ok && vectorType(a.columns[to].Type) == vectorType(c.Type) {
 			plan = append(plan, planned{c, to})
 		} else {
@@ -202,28 +253,27 @@ func (a *appender) plan(b *event.Block) []planned {
 			return plan
 		}
 	}
-	return append(plan, planned{merged, a.place(merged.Name)})
+	return append(plan, planned{merged, a.index[strings.ToLower(merged.Name)]})
 }
 
 // merge returns the AdditionalFields of a block with unknown columns added.
 func (a *appender) merge(b *event.Block, extra []*event.Column) *event.Column {
 	const name = "AdditionalFields"
-	out := &event.Column{Name: name, Strings: make([]string, b.Rows)}
+	out := &event.Column{Name: name, Type: schema.Dynamic, Strings: make([]string, b.Rows)}
 	for i := range b.Rows {
-		fields := map[string]any{}
 		old := b.Text(name, i)
-		if old != "" && json.Unmarshal([]byte(old), &fields) != nil {
-			fields = map[string]any{"text": old}
-		}
+		fields := map[string]json.RawMessage{}
 		for _, c := range extra {
 			if text := c.Text(i); text != "" {
-				fields[c.Name] = text
+				fields[c.Name] = encodeText(text)
 				a.unknown++
 			}
 		}
 		if len(fields) == 0 {
+			out.Strings[i] = old
 			continue
 		}
+		mergeOld(fields, old)
 		if data, err := json.Marshal(fields); err == nil {
 			out.Strings[i] = string(data)
 		}
@@ -231,9 +281,37 @@ func (a *appender) merge(b *event.Block, extra []*event.Column) *event.Column {
 	return out
 }
 
-// pin keeps a string's memory in place until the chunk is handed over. All
-// strings of a decoded batch share few allocations, and pinning is counted.
-func (a *appender) pin(s string) string {
+// mergeOld adds what AdditionalFields had, which wins over unknown columns.
+func mergeOld(fields map[string]json.RawMessage, old string) {
+	if old == "" {
+		return
+	}
+	had := map[string]json.RawMessage{}
+	if json.Unmarshal([]byte(old), &had) != nil || had == nil {
+		had = map[string]json.RawMessage{"text": encodeText(old)}
+	}
+	maps.Copy(fields, had)
+}
+
+// encodeText writes a text as JSON, which replaces bytes that are no text.
+func encodeText(s string) json.RawMessage {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return json.RawMessage(`""`)
+	}
+	return data
+}
+
+// text prepares a text for a vector: valid UTF-8, which the engine relies on,
+// not too long, and pinned in memory until the chunk is handed over.
+func (a *appender) text(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+		a.truncated++
+	}
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
 	if len(s) > 12 {
 		a.pins.Pin(unsafe.StringData(s))
 	}
@@ -241,23 +319,32 @@ func (a *appender) pin(s string) string {
 }
 
 // origin writes what the server knows about n rows.
-func (a *appender) origin(d *store.Delivery, b *event.Block, index, n int) {
-	e := &d.Envelope
+func (a *appender) origin(h *heldBatch, b *event.Block, index, n int) {
+	e := &h.Envelope
 	text := [...]struct {
 		col   int
 		value string
 	}{
-		{a.place(store.TableColumn), a.pin(b.Name)}, {a.place("DeviceId"), a.pin(e.DeviceID)}, {a.place("DeviceName"), a.pin(e.DeviceName)},
-		{a.place("MachineGroup"), a.pin(e.Group)}, {a.place("BootId"), a.pin(e.BootID)},
+		{a.place.table, a.text(b.Name, h.limit)}, {a.place.device, a.text(e.DeviceID, h.limit)}, {a.place.name, a.text(e.DeviceName, h.limit)},
+		{a.place.group, a.text(e.Group, h.limit)}, {a.place.boot, a.text(e.BootID, h.limit)},
 	}
-	seq, at := a.place("BatchSequence"), a.place(store.IndexColumn)
 	for i := range n {
 		r := a.rows + i
 		for _, t := range text {
 			a.setString(t.col, r, t.value)
 		}
-		a.setInt(seq, r, int64(e.Seq))
-		a.setInt(at, r, int64(index+i))
+		a.setInt(a.place.seq, r, int64(e.Seq))
+		a.setInt(a.place.index, r, int64(index+i))
+	}
+}
+
+// dates gives rows without a time the moment of reception: a row without one
+// would be in no day.
+func (a *appender) dates(h *heldBatch, n int) {
+	for r := a.rows; r < a.rows+n; r++ {
+		if a.valid[a.place.timestamp][r/64]&(1<<(r%64)) == 0 {
+			a.setInt(a.place.timestamp, r, int64(h.Envelope.Received))
+		}
 	}
 }
 
@@ -265,34 +352,23 @@ func (a *appender) origin(d *store.Delivery, b *event.Block, index, n int) {
 var serverOnly = serverColumns()
 
 func serverColumns() map[string]bool {
-	m := map[string]bool{}
+	m := map[string]bool{strings.ToLower(store.TableColumn): true, strings.ToLower(store.IndexColumn): true}
 	for _, c := range schema.Wide() {
 		if c.IsServerOnly() {
-			m[c.Name] = true
+			m[strings.ToLower(c.Name)] = true
 		}
 	}
 	return m
 }
 
 // column writes n values of one column.
-func (a *appender) column(e *event.Envelope, to int, c *event.Column, from, n int) {
-	if serverOnly[c.Name] {
+func (a *appender) column(h *heldBatch, to int, c *event.Column, from, n int) {
+	if serverOnly[strings.ToLower(c.Name)] {
 		return
 	}
 	switch {
 	case c.Strings != nil:
-		last := ""
-		for i := range n {
-			s := c.Strings[from+i]
-			if s == "" {
-				continue
-			}
-			if len(s) > 12 && (len(last) != len(s) || unsafe.StringData(last) != unsafe.StringData(s)) {
-				a.pins.Pin(unsafe.StringData(s))
-				last = s
-			}
-			a.setString(to, a.rows+i, s)
-		}
+		a.strings(to, c.Strings[from:from+n], h.limit)
 	case c.Reals != nil:
 		for i := range n {
 			if v := c.Reals[from+i]; v != 0 {
@@ -307,7 +383,7 @@ func (a *appender) column(e *event.Envelope, to int, c *event.Column, from, n in
 		}
 	case c.Type == schema.Datetime:
 		for i := range n {
-			if v := e.Correct(event.Time(c.Ints[from+i])); v != 0 {
+			if v := h.Envelope.Correct(event.Time(c.Ints[from+i])); v != 0 {
 				a.setInt(to, a.rows+i, int64(v))
 			}
 		}
@@ -320,10 +396,30 @@ func (a *appender) column(e *event.Envelope, to int, c *event.Column, from, n in
 	}
 }
 
+// strings writes texts. Neighbours often share their memory.
+func (a *appender) strings(to int, values []string, limit int) {
+	last, ready := "", ""
+	for i, s := range values {
+		if s == "" {
+			continue
+		}
+		if len(last) != len(s) || unsafe.StringData(last) != unsafe.StringData(s) {
+			last, ready = s, a.text(s, limit)
+		}
+		a.setString(to, a.rows+i, ready)
+	}
+}
+
 // hand gives the chunk to DuckDB, which copies it.
 func (a *appender) hand() error {
 	if a.rows == 0 {
 		return nil
+	}
+	if !a.open {
+		if err := a.engine.run("BEGIN TRANSACTION"); err != nil {
+			return err
+		}
+		a.open = true
 	}
 	mapping.DataChunkSetSize(a.chunk, mapping.IdxT(a.rows))
 	state := mapping.AppendDataChunk(a.app, a.chunk)
@@ -336,7 +432,8 @@ func (a *appender) hand() error {
 	return nil
 }
 
-// flush makes all rows visible.
+// flush makes all rows visible. After an error none of those since the last
+// flush is there, and the appender can only be closed.
 func (a *appender) flush() error {
 	if err := a.hand(); err != nil {
 		return err
@@ -347,20 +444,27 @@ func (a *appender) flush() error {
 	if mapping.AppenderFlush(a.app) == mapping.StateError {
 		return fmt.Errorf("flush %d rows: %s: %w", a.dirty, mapping.AppenderError(a.app), picket.Internal)
 	}
-	a.dirty = 0
+	if err := a.engine.run("COMMIT"); err != nil {
+		return err
+	}
+	a.dirty, a.open = 0, false
 	return nil
 }
 
+// close drops rows that were not flushed.
 func (a *appender) close() {
 	a.pins.Unpin()
 	if a.chunk.Ptr != nil {
 		mapping.DestroyDataChunk(&a.chunk)
 	}
+	if a.dirty > 0 {
+		mapping.AppenderClear(a.app)
+	}
 	mapping.AppenderDestroy(&a.app)
+	if a.open {
+		_ = a.engine.run("ROLLBACK") // a failed commit has ended the transaction already
+	}
 	for i := range a.types {
 		mapping.DestroyLogicalType(&a.types[i])
 	}
 }
-
-// quote writes an SQL string literal.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
