@@ -8,7 +8,8 @@ const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", 
 /** Opens a browser with one page; problems on its console are gathered. */
 export async function open() {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: flags });
-  const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
+  const page = await context.newPage();
   const problems = [];
   page.on("console", (m) => {
     // The first question of an anonymous browser is who it is; 401 is the answer.

@@ -41,10 +41,10 @@ try {
   const tree = await page.locator("[role=treeitem]").allInnerTexts();
   await shot("alert");
   took.sort((a, b) => a - b);
-  console.log(JSON.stringify({ runs: took.length, p50_ms: took[Math.floor(took.length / 2)], p95_ms: took[Math.ceil(took.length * 0.95) - 1], max_ms: took.at(-1), tree, problems }));
+  process.stdout.write(JSON.stringify({ runs: took.length, p50_ms: took[Math.floor(took.length / 2)], p95_ms: took[Math.ceil(took.length * 0.95) - 1], max_ms: took.at(-1), tree, problems }));
 } catch (e) {
   await shot("failure");
-  console.error(String(e), problems);
+  process.stderr.write(`${e} ${problems}\n`);
   process.exitCode = 1;
 } finally {
   await browser.close();

@@ -3,10 +3,10 @@ import { expect, it } from "vitest";
 import { formatSearch, knownParams, listOf, listText, nextSort, oneOf, parseSearch } from "./search";
 
 it("keeps addresses readable and reads them back", () => {
-  const search = { severity: "High,Medium", q: "hash:0a1b 100% & more", status: "", view: undefined };
+  const search = { severity: "High,Medium", q: "path:/0a1b~ 100% & more", status: "", view: undefined };
   const text = formatSearch(search);
-  expect(text).toBe("?severity=High,Medium&q=hash:0a1b+100%25+%26+more");
-  expect(parseSearch(text)).toEqual({ severity: "High,Medium", q: "hash:0a1b 100% & more" });
+  expect(text).toBe("?severity=High,Medium&q=path:/0a1b~+100%25+%26+more");
+  expect(parseSearch(text)).toEqual({ severity: "High,Medium", q: "path:/0a1b~ 100% & more" });
   expect(formatSearch({})).toBe("");
 });
 

@@ -17,7 +17,7 @@ export function parseSearch(text: string): RawSearch {
   return out;
 }
 
-/** Writes search parameters, without those that are empty; commas and colons stay readable. */
+/** Writes search parameters, without those that are empty; commas, colons and slashes stay readable. */
 export function formatSearch(search: Record<string, unknown>): string {
   const p = new URLSearchParams();
   for (const [k, v] of Object.entries(search)) {
@@ -25,7 +25,7 @@ export function formatSearch(search: Record<string, unknown>): string {
       p.set(k, v);
     }
   }
-  const text = p.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
+  const text = p.toString().replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%7E", "~").replaceAll("%2F", "/");
   return text === "" ? "" : `?${text}`;
 }
 

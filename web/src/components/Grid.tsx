@@ -75,9 +75,11 @@ export function Grid<T>(props: Props<T>) {
   }, [hasMore, loadingMore, last, rows.length, onMore]);
 
   useEffect(() => {
-    if (moveFocus.current) {
+    // A row far away exists only some renders after it was scrolled to.
+    const row = moveFocus.current ? scroller.current?.querySelector<HTMLElement>(`[data-index="${active}"]`) : null;
+    if (row) {
       moveFocus.current = false;
-      scroller.current?.querySelector<HTMLElement>(`[data-index="${active}"]`)?.focus({ preventScroll: true });
+      row.focus({ preventScroll: true });
     }
   });
 

@@ -8,20 +8,19 @@ import type { Alert, AlertChange } from "../api/types";
 import { counted } from "../format/number";
 import { useCan, useSession } from "../session";
 import css from "./ManageAlerts.module.css";
-import { useToasts } from "./toasts";
+import { toastDone, toastFailed } from "./toasts";
 import { classifications, determinations, nameOf, statuses } from "./values";
 
 /** Changes alerts and fetches what shows them again. */
 export function useChangeAlerts(ids: readonly string[]) {
   const client = useQueryClient();
-  const toasts = useToasts();
   return useMutation({
     mutationFn: (change: AlertChange) => changeAlerts(ids, change),
     onSuccess: async () => {
-      toasts.done(ids.length === 1 ? "Alert changed" : `${counted(ids.length, "alert")} changed`);
+      toastDone(ids.length === 1 ? "Alert changed" : `${counted(ids.length, "alert")} changed`);
       await Promise.all([client.invalidateQueries({ queryKey: ["alerts"] }), ...ids.map((id) => client.invalidateQueries({ queryKey: ["alert", id] })), client.invalidateQueries({ queryKey: ["devices"] })]);
     },
-    onError: (e) => toasts.failed("The change failed", e),
+    onError: (e) => toastFailed("The change failed", e),
   });
 }
 

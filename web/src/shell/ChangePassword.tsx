@@ -3,18 +3,17 @@ import { Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface
 import { useMutation } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { changePassword } from "../api/queries";
-import { useToasts } from "../components/toasts";
+import { toastDone } from "../components/toasts";
 
 /** Dialog in which people change their own password. */
 export function ChangePassword({ onClose }: { onClose: () => void }) {
   const [old, setOld] = useState("");
   const [next, setNext] = useState("");
   const [again, setAgain] = useState("");
-  const toasts = useToasts();
   const change = useMutation({
     mutationFn: () => changePassword(old, next),
     onSuccess: () => {
-      toasts.done("Password changed");
+      toastDone("Password changed");
       onClose();
     },
   });

@@ -1,35 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Toast, ToastBody, ToastTitle, useToastController } from "@fluentui/react-components";
 import { useEffect, useRef } from "react";
 import type { LiveState } from "../api/live";
-import { toasterId } from "../components/toasts";
-
-const id = "connection";
+import { messages } from "../components/messages";
+import { toastDone } from "../components/toasts";
 
 /** Says when the connection to the server is lost for longer than a moment, and when it is back. */
 export function ConnectionToast({ state }: { state: LiveState }) {
-  const { dispatchToast, dismissToast } = useToastController(toasterId);
-  const shown = useRef(false);
+  const shown = useRef(0);
   useEffect(() => {
-    if (state === "open" && shown.current) {
-      shown.current = false;
-      dismissToast(id);
-      dispatchToast(<Toast><ToastTitle>Connected again</ToastTitle></Toast>, { intent: "success", timeout: 3000 });
+    if (state === "open" && shown.current !== 0) {
+      messages.dismiss(shown.current);
+      shown.current = 0;
+      toastDone("Connected again");
     }
-    if (state !== "lost" || shown.current) {
+    if (state !== "lost" || shown.current !== 0) {
       return;
     }
     const timer = setTimeout(() => {
-      shown.current = true;
-      dispatchToast(
-        <Toast>
-          <ToastTitle>Connection to the server lost</ToastTitle>
-          <ToastBody>What you see may be out of date. Trying to connect again.</ToastBody>
-        </Toast>,
-        { intent: "warning", timeout: -1, toastId: id },
-      );
+      shown.current = messages.show("warning", "Connection to the server lost", "What you see may be out of date. Trying to connect again.", 0);
     }, 2500);
     return () => clearTimeout(timer);
-  }, [state, dispatchToast, dismissToast]);
+  }, [state]);
   return null;
 }

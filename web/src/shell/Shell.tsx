@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Toaster } from "@fluentui/react-components";
 import { Outlet } from "@tanstack/react-router";
 import { useState } from "react";
 import { Live, LiveContext, useLive } from "../api/live";
-import { toasterId } from "../components/toasts";
+import { Messages } from "../components/toasts";
 import { ConnectionToast } from "./ConnectionToast";
 import { Nav } from "./Nav";
 import css from "./Shell.module.css";
@@ -27,7 +26,7 @@ export function Shell() {
           </main>
         </div>
       </div>
-      <Toaster toasterId={toasterId} position="bottom-end" />
+      <Messages />
       <ConnectionToast state={state} />
     </LiveContext>
   );

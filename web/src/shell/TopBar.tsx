@@ -7,7 +7,7 @@ import { useState } from "react";
 import type { LiveState } from "../api/live";
 import { sessionQuery, signOut } from "../api/queries";
 import { useNow } from "../components/Time";
-import { useToasts } from "../components/toasts";
+import { toastFailed } from "../components/toasts";
 import { zoneName } from "../format/time";
 import { useSession } from "../session";
 import { type ThemeName, changeSettings, useSettings } from "../settings";
@@ -85,13 +85,12 @@ function ThemeMenu() {
 function PersonMenu() {
   const session = useSession();
   const client = useQueryClient();
-  const toasts = useToasts();
   const [changing, setChanging] = useState(false);
   const leave = async () => {
     try {
       await signOut();
     } catch (e) {
-      toasts.failed("Signing out failed", e);
+      toastFailed("Signing out failed", e);
       return;
     }
     client.removeQueries({ predicate: (q) => q.queryKey[0] !== "session" });

@@ -20,16 +20,16 @@ export function Evidence({ alert }: { alert: Alert }) {
       {
         id: "time",
         header: "Time",
-        width: "150px",
-        cell: (e) => <Link {...around(alert.deviceId, e.time, e)} title="Show on the timeline"><Time value={e.time} /></Link>,
+        width: "96px",
+        cell: (e) => <Link {...around(alert.deviceId, e.time, e)} title="Show on the timeline"><Time value={e.time} look="short" /></Link>,
       },
-      { id: "type", header: "Entity", width: "90px", cell: (e) => e.entityType },
-      { id: "role", header: "Role", width: "80px", cell: (e) => e.role },
-      { id: "what", header: "Description", width: "minmax(220px, 3fr)", cell: (e) => <code title={describeEvidence(e).what}>{describeEvidence(e).what}</code> },
+      { id: "type", header: "Entity", width: "70px", cell: (e) => e.entityType },
+      { id: "role", header: "Role", width: "76px", cell: (e) => e.role },
+      { id: "what", header: "Description", width: "minmax(200px, 3fr)", cell: (e) => <code title={describeEvidence(e).what}>{describeEvidence(e).what}</code> },
       {
         id: "detail",
         header: "Details",
-        width: "minmax(120px, 1.5fr)",
+        width: "minmax(110px, 1.5fr)",
         cell: (e) => {
           const { detail } = describeEvidence(e);
           return detail && <span className={list.withIcon}><code className="ellipsis" title={detail}>{detail}</code><Copy text={detail} label="Copy details" /></span>;

@@ -5,7 +5,7 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { changeDevice, revokeDevice } from "../../api/queries";
 import type { Device } from "../../api/types";
-import { useToasts } from "../../components/toasts";
+import { toastDone } from "../../components/toasts";
 import { useCan } from "../../session";
 import css from "./Device.module.css";
 
@@ -43,12 +43,11 @@ function useRefreshed(device: Device) {
 function EditDialog({ device, onClose }: { device: Device; onClose: () => void }) {
   const [tags, setTags] = useState(device.tags.join(", "));
   const [group, setGroup] = useState(device.group);
-  const toasts = useToasts();
   const refreshed = useRefreshed(device);
   const save = useMutation({
     mutationFn: () => changeDevice(device.id, { group: group.trim(), tags: [...new Set(tags.split(",").map((t) => t.trim()).filter(Boolean))] }),
     onSuccess: async () => {
-      toasts.done("Device changed");
+      toastDone("Device changed");
       onClose();
       await refreshed();
     },
@@ -81,12 +80,11 @@ function EditDialog({ device, onClose }: { device: Device; onClose: () => void }
 
 function RevokeDialog({ device, onClose }: { device: Device; onClose: () => void }) {
   const [reason, setReason] = useState("");
-  const toasts = useToasts();
   const refreshed = useRefreshed(device);
   const revoke = useMutation({
     mutationFn: () => revokeDevice(device.id, reason.trim()),
     onSuccess: async () => {
-      toasts.done("Identity revoked");
+      toastDone("Identity revoked");
       onClose();
       await refreshed();
     },

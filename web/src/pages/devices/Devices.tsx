@@ -43,12 +43,12 @@ const columns: Column<Device>[] = [
     ),
   },
   { id: "group", header: "Group", width: "minmax(76px, 0.8fr)", sort: "group", cell: (d) => d.group || <span className="muted">None</span> },
-  { id: "risk", header: "Risk", width: "110px", sort: "risk", descendingFirst: true, cell: (d) => <Risk value={d.risk} /> },
+  { id: "risk", header: "Risk", width: "112px", sort: "risk", descendingFirst: true, cell: (d) => <Risk value={d.risk} /> },
   { id: "os", header: "OS", width: "minmax(96px, 0.8fr)", sort: "os", cell: (d) => `${d.osDistribution || d.osPlatform} ${d.osVersion}` },
   { id: "health", header: "Health", width: "minmax(124px, 1.2fr)", sort: "health", cell: (d) => <Health value={d.health} reason={d.healthReason} /> },
-  { id: "lastSeen", header: "Last seen", width: "136px", sort: "lastSeen", descendingFirst: true, cell: (d) => <Time value={d.lastSeen} /> },
+  { id: "lastSeen", header: "Last seen", width: "96px", sort: "lastSeen", descendingFirst: true, cell: (d) => <Time value={d.lastSeen} look="short" /> },
   { id: "internalIp", header: "Internal IP", width: "minmax(92px, 0.7fr)", sort: "internalIp", cell: (d) => <span className="mono">{d.internalIp}</span> },
-  { id: "alerts", header: "Active alerts", width: "138px", sort: "activeAlerts", descendingFirst: true, cell: (d) => <SeverityCounts counts={d.activeAlerts} /> },
+  { id: "alerts", header: "Active alerts", width: "148px", sort: "activeAlerts", descendingFirst: true, cell: (d) => <SeverityCounts counts={d.activeAlerts} /> },
 ];
 
 const clear = { q: undefined, os: undefined, health: undefined, risk: undefined, group: undefined, tag: undefined, period: undefined };

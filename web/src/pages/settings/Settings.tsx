@@ -5,7 +5,7 @@ import { Organisation } from "../../components/Organisation";
 import { Card, Page } from "../../components/Page";
 import { Tabs } from "../../components/Tabs";
 import { Empty, Failed, LoadingLines } from "../../components/states";
-import { useToasts } from "../../components/toasts";
+import { toastDone } from "../../components/toasts";
 import { useSearchState } from "../../components/useSearchState";
 import { oneOf } from "../../search";
 import { useCan } from "../../session";
@@ -44,12 +44,11 @@ function Refused() {
 function General() {
   const setup = useQuery(setupQuery);
   const can = useCan("settings.manage");
-  const toasts = useToasts();
   return (
     <Card title="Organisation">
       {setup.isPending && <LoadingLines label="Loading settings" />}
       {setup.isError && !setup.data && <Failed what="The settings" error={setup.error} onRetry={() => void setup.refetch()} />}
-      {setup.data && <Organisation setup={setup.data} action="Save" readOnly={!can} onSaved={() => toasts.done("Settings saved")} />}
+      {setup.data && <Organisation setup={setup.data} action="Save" readOnly={!can} onSaved={() => toastDone("Settings saved")} />}
     </Card>
   );
 }

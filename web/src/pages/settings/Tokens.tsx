@@ -9,7 +9,7 @@ import { type Column, Grid } from "../../components/Grid";
 import { Card } from "../../components/Page";
 import { Time, useNow } from "../../components/Time";
 import { Empty, Failed, LoadingRows } from "../../components/states";
-import { useToasts } from "../../components/toasts";
+import { toastDone, toastFailed } from "../../components/toasts";
 import { count } from "../../format/number";
 import css from "./Settings.module.css";
 import { tokenState } from "./tokens";
@@ -45,16 +45,15 @@ export function Tokens() {
 
 function Revoke({ token }: { token: EnrolmentToken }) {
   const client = useQueryClient();
-  const toasts = useToasts();
   const [asking, setAsking] = useState(false);
   const revoke = useMutation({
     mutationFn: () => revokeToken(token.id),
     onSuccess: () => {
-      toasts.done("Token revoked");
+      toastDone("Token revoked");
       setAsking(false);
       return client.invalidateQueries({ queryKey: ["enrolment-tokens"] });
     },
-    onError: (e) => toasts.failed("The token could not be revoked", e),
+    onError: (e) => toastFailed("The token could not be revoked", e),
   });
   return (
     <>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, MessageBar, MessageBarBody, Spinner, Toaster } from "@fluentui/react-components";
+import { Button, MessageBar, MessageBarBody, Spinner } from "@fluentui/react-components";
 import { CheckmarkCircleFilled, CircleRegular } from "@fluentui/react-icons";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useRouter } from "@tanstack/react-router";
@@ -12,7 +12,7 @@ import { NewEnrolment } from "../../components/Enrolment";
 import { Organisation } from "../../components/Organisation";
 import { Time } from "../../components/Time";
 import { Failed, LoadingLines } from "../../components/states";
-import { toasterId } from "../../components/toasts";
+import { Messages } from "../../components/toasts";
 import { Logo } from "../../shell/Logo";
 import { useLeaveWhenSignedOut } from "../../shell/leave";
 import css from "./SetUp.module.css";
@@ -40,7 +40,7 @@ export function SetUp() {
         {setup.isError && !setup.data && <Failed what="The set-up" error={setup.error} onRetry={() => void setup.refetch()} />}
         {setup.data && <Steps setup={setup.data} />}
       </div>
-      <Toaster toasterId={toasterId} position="bottom-end" />
+      <Messages />
     </main>
   );
 }

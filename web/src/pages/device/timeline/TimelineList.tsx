@@ -71,9 +71,11 @@ export function TimelineList({ deviceId, rows, selected, onSelect, hasMore, load
 
   const focusLine = useRef<number | null>(null);
   useEffect(() => {
-    if (focusLine.current !== null) {
-      scroller.current?.querySelector<HTMLElement>(`[data-line="${focusLine.current}"]`)?.focus({ preventScroll: true });
+    // A line out of view exists only some renders after it was scrolled to.
+    const line = focusLine.current === null ? null : scroller.current?.querySelector<HTMLElement>(`[data-line="${focusLine.current}"]`);
+    if (line) {
       focusLine.current = null;
+      line.focus({ preventScroll: true });
     }
   });
   const keyDown = (e: KeyboardEvent) => {
