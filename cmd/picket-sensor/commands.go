@@ -236,7 +236,7 @@ func (c *installCommand) settings(p *program) ([]byte, error) {
 	if c.NoEnrol && c.Server != "" {
 		s["server"] = c.Server
 	}
-	head := []byte("# Configuration of the Picket sensor; see docs/sensor.md. Unknown keys are refused.\n")
+	head := []byte("# Configuration of the Picket sensor; see docs/picket-sensor.md. Unknown keys are refused.\n")
 	if len(s) == 0 {
 		return head, nil
 	}
