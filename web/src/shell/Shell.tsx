@@ -3,7 +3,7 @@ import { Outlet } from "@tanstack/react-router";
 import { useState } from "react";
 import { Live, LiveContext, useLive } from "../api/live";
 import { Messages } from "../components/toasts";
-import { ConnectionToast } from "./ConnectionToast";
+import { ConnectionBanner } from "./ConnectionBanner";
 import { Nav } from "./Nav";
 import css from "./Shell.module.css";
 import { TopBar } from "./TopBar";
@@ -19,6 +19,7 @@ export function Shell() {
       <a className={css.skip} href="#main">Skip to the content</a>
       <div className={css.shell}>
         <TopBar live={state} />
+        <ConnectionBanner state={state} />
         <div className={css.below}>
           <Nav />
           <main id="main" className={css.main} tabIndex={-1}>
@@ -27,7 +28,6 @@ export function Shell() {
         </div>
       </div>
       <Messages />
-      <ConnectionToast state={state} />
     </LiveContext>
   );
 }

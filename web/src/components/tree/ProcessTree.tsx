@@ -29,7 +29,7 @@ interface Props {
 
 /** Processes and what they did, as an indented tree: arrows walk and open, Enter shows the details. */
 export function ProcessTree({ tree, selected, onSelect, onMore }: Props) {
-  const [open, setOpen] = useState(() => initiallyOpen(tree));
+  const [open, setOpen] = useState(() => initiallyOpen(tree, selected));
   const rows = useMemo(() => lines(tree, open), [tree, open]);
   const root = useRef<HTMLDivElement>(null);
   const [focused, setFocused] = useState(selected);
@@ -46,6 +46,8 @@ export function ProcessTree({ tree, selected, onSelect, onMore }: Props) {
   const act = (row: Line) => {
     if (row.kind === "more") {
       onMore?.(row.node.guid);
+    } else if (row.kind === "run") {
+      setOpen((o) => toggled(o, row.id));
     } else {
       onSelect(row.id);
     }
@@ -85,7 +87,7 @@ export function ProcessTree({ tree, selected, onSelect, onMore }: Props) {
           aria-posinset={row.posInSet}
           aria-setsize={row.setSize}
           aria-selected={row.id === selected}
-          aria-expanded={row.kind === "process" && row.expandable ? row.expanded : undefined}
+          aria-expanded={(row.kind === "process" && row.expandable) || row.kind === "run" ? row.expanded : undefined}
           className={`${css.line} ${row.id === selected ? css.selected : ""} ${row.kind === "process" && row.node.guid === tree.focus ? css.focus : ""}`}
           onFocus={() => setFocused(row.id)}
           onClick={() => act(row)}
@@ -95,6 +97,8 @@ export function ProcessTree({ tree, selected, onSelect, onMore }: Props) {
             <ProcessLine row={row} onToggle={() => setOpen((o) => toggled(o, row.id))} />
           ) : row.kind === "event" ? (
             <EventLine row={row} />
+          ) : row.kind === "run" ? (
+            <RunLine row={row} />
           ) : (
             <span className={css.body}>
               <span className={css.icon} aria-hidden><MoreHorizontalRegular /></span>
@@ -157,13 +161,28 @@ function ProcessLine({ row, onToggle }: { row: Extract<Line, { kind: "process" }
   );
 }
 
+/** Many events of a process that raised no alert, as one line. */
+function RunLine({ row }: { row: Extract<Line, { kind: "run" }> }) {
+  return (
+    <span className={css.body}>
+      <span className={css.toggle} aria-hidden>{row.expanded ? <ChevronDownRegular /> : <ChevronRightRegular />}</span>
+      <span className={css.text}>
+        <span className={css.head}>
+          <span className={css.meta}>{counted(row.count, "event")}</span>
+          <span className={css.time}>{row.from && <Time value={row.from} look="clock" />}</span>
+        </span>
+      </span>
+    </span>
+  );
+}
+
 function EventLine({ row }: { row: Extract<Line, { kind: "event" }> }) {
   return (
     <span className={css.body}>
       <span className={css.noToggle} />
       <span className={css.icon} aria-hidden>{eventIcons[row.event.kind] ?? <AppGenericRegular />}</span>
       <span className={css.text}>
-        <span className={css.head}>
+        <span className={css.eventHead}>
           <span className={css.event}>{row.event.label}</span>
           <span className={css.time}><Time value={row.event.time} look="clock" /></span>
         </span>

@@ -28,7 +28,7 @@ const tree: ProcessTree = {
   ],
 };
 
-const show = (open: Set<string>) => lines(tree, open).map((l) => `${"  ".repeat(l.depth)}${l.kind === "process" ? l.node.fileName : l.kind === "event" ? l.event.label : `+${l.count}`}`);
+const show = (open: Set<string>, of = tree) => lines(of, open).map((l) => `${"  ".repeat(l.depth)}${l.kind === "process" ? l.node.fileName : l.kind === "event" ? l.event.label : l.kind === "run" ? `[${l.count}]` : `+${l.count}`}`);
 
 describe("branches", () => {
   it("makes a root of a process whose parent is unknown", () => {
@@ -62,6 +62,30 @@ describe("lines", () => {
     const got = lines(tree, initiallyOpen(tree)).filter((l) => l.parent === "bash");
     expect(got.map((l) => [l.posInSet, l.setSize])).toEqual([[1, 4], [2, 4], [3, 4], [4, 4]]);
     expect(got.map((l) => l.last)).toEqual([false, false, false, true]);
+  });
+});
+
+describe("runs of events", () => {
+  const busy: ProcessTree = {
+    focus: "curl",
+    truncated: false,
+    nodes: [
+      node("bash", "gone", 0, { events: [1, 2, 3, 4].map((m) => event(m, `wrote ${m}`)).concat([event(7, "late"), event(8, "later")]) }),
+      node("curl", "bash", 5, { alertIds: ["a1"], events: [6, 6, 6, 6, 6].map((m) => event(m, "sent")) }),
+    ],
+  };
+  it("fold where they would hide the alert, and stay open where it was raised", () => {
+    expect(show(initiallyOpen(busy), busy)).toEqual(["bash", "  [4]", "  curl", ...Array<string>(5).fill("    sent"), "  late", "  later"]);
+  });
+  it("unfold, also when the address names an event inside", () => {
+    const want = ["bash", "  [4]", "    wrote 1", "    wrote 2", "    wrote 3", "    wrote 4", "  curl"];
+    expect(show(new Set(["bash", "bash.run0"]), busy).slice(0, 7)).toEqual(want);
+    expect(show(initiallyOpen(busy, "bash.2"), busy).slice(0, 7)).toEqual(want);
+    const rows = lines(busy, new Set(["bash", "bash.run0"]));
+    expect(rows[2]).toMatchObject({ depth: 2, rails: [true], parent: "bash.run0", last: false, posInSet: 1, setSize: 4 });
+    expect(arrow("ArrowLeft", rows, 3)).toEqual({ focus: 1 });
+    expect(arrow("ArrowLeft", rows, 1)).toEqual({ close: "bash.run0" });
+    expect(arrow("ArrowRight", lines(busy, new Set(["bash"])), 1)).toEqual({ open: "bash.run0" });
   });
 });
 

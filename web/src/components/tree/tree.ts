@@ -4,7 +4,7 @@
 // indented tree.
 import type { ProcessTree, TreeEvent, TreeNode } from "../../api/types";
 
-/** Line of the tree: a process, one of its events, or the note that there are more. */
+/** Line of the tree: a process, one of its events, many events folded into one line, or the note that there are more. */
 export type Line = {
   id: string;
   depth: number;
@@ -15,7 +15,15 @@ export type Line = {
   parent: string | undefined;
   posInSet: number;
   setSize: number;
-} & ({ kind: "process"; node: TreeNode; expandable: boolean; expanded: boolean; hidden: number } | { kind: "event"; node: TreeNode; event: TreeEvent } | { kind: "more"; node: TreeNode; count: number });
+} & (
+  | { kind: "process"; node: TreeNode; expandable: boolean; expanded: boolean; hidden: number }
+  | { kind: "event"; node: TreeNode; event: TreeEvent }
+  | { kind: "run"; node: TreeNode; count: number; from: string; expanded: boolean }
+  | { kind: "more"; node: TreeNode; count: number }
+);
+
+/** As many events in a row stay as they are; longer runs fold, where nothing raised an alert. */
+const longestRun = 3;
 
 interface Branch {
   node: TreeNode;
@@ -63,12 +71,16 @@ function byStart(a: Branch, b: Branch): number {
 
 /**
  * Processes that are open at first: the focus and all that leads to it, those
- * with alerts and all that leads to them.
+ * with alerts and all that leads to them, and what holds the selected line.
  */
-export function initiallyOpen(tree: ProcessTree): Set<string> {
+export function initiallyOpen(tree: ProcessTree, selected = ""): Set<string> {
   const open = new Set<string>();
   const visit = (b: Branch): boolean => {
-    let matters = b.node.guid === tree.focus || b.node.alertIds.length > 0;
+    const run = grouped(tree, b).find((i): i is Run => "run" in i && i.run.some((e) => eventId(b.node, e.index) === selected));
+    if (run) {
+      open.add(runId(b.node, run));
+    }
+    let matters = b.node.guid === tree.focus || b.node.alertIds.length > 0 || b.node.guid === selected || selected.startsWith(`${b.node.guid}.`);
     for (const c of b.children) {
       matters = visit(c) || matters;
     }
@@ -92,8 +104,9 @@ export function eventId(node: TreeNode, index: number): string {
 export function lines(tree: ProcessTree, open: ReadonlySet<string>): Line[] {
   const out: Line[] = [];
   const visit = (b: Branch, depth: number, rails: boolean[], last: boolean, parent: string | undefined, posInSet: number, setSize: number) => {
-    const { node, children } = b;
-    const inside = node.events.length + (node.moreEvents > 0 ? 1 : 0) + children.length;
+    const { node } = b;
+    const items = grouped(tree, b);
+    const inside = items.length + (node.moreEvents > 0 ? 1 : 0);
     const expanded = inside > 0 && open.has(node.guid);
     out.push({ kind: "process", id: node.guid, node, depth, rails, last, parent, posInSet, setSize, expandable: inside > 0, expanded, hidden: countBelow(b) });
     if (!expanded) {
@@ -105,11 +118,12 @@ export function lines(tree: ProcessTree, open: ReadonlySet<string>): Line[] {
       position++;
       return { depth: depth + 1, rails: below, last: position === inside, parent: node.guid, posInSet: position, setSize: inside };
     };
-    const items = merged(b);
     for (const item of items) {
       if ("children" in item) {
         const c = common();
         visit(item, c.depth, c.rails, c.last, c.parent, c.posInSet, c.setSize);
+      } else if ("run" in item) {
+        addRun(out, node, item, common(), open);
       } else {
         out.push({ kind: "event", id: eventId(node, item.index), node, event: item.event, ...common() });
       }
@@ -123,8 +137,60 @@ export function lines(tree: ProcessTree, open: ReadonlySet<string>): Line[] {
   return out;
 }
 
+/** Adds the line of a run, and its events when it is open. */
+function addRun(out: Line[], node: TreeNode, run: Run, at: Place, open: ReadonlySet<string>) {
+  const id = runId(node, run);
+  const expanded = open.has(id);
+  const setSize = run.run.length;
+  out.push({ kind: "run", id, node, count: setSize, from: run.run[0]?.time ?? "", expanded, ...at });
+  if (!expanded) {
+    return;
+  }
+  run.run.forEach(({ event, index }, i) => {
+    out.push({ kind: "event", id: eventId(node, index), node, event, depth: at.depth + 1, rails: [...at.rails, !at.last], last: i === setSize - 1, parent: id, posInSet: i + 1, setSize });
+  });
+}
+
+type Place = Pick<Line, "depth" | "rails" | "last" | "parent" | "posInSet" | "setSize">;
+interface PlacedEvent {
+  event: TreeEvent;
+  index: number;
+  time: string;
+}
+interface Run {
+  run: PlacedEvent[];
+}
+
+function runId(node: TreeNode, run: Run): string {
+  return `${node.guid}.run${run.run[0]?.index ?? 0}`;
+}
+
+/** Children and events of a process, long runs of events as one item unless the process is what the tree is about. */
+function grouped(tree: ProcessTree, b: Branch): (Branch | PlacedEvent | Run)[] {
+  const items = merged(b);
+  if (b.node.guid === tree.focus || b.node.alertIds.length > 0) {
+    return items;
+  }
+  const out: (Branch | PlacedEvent | Run)[] = [];
+  let run: PlacedEvent[] = [];
+  const flush = () => {
+    out.push(...(run.length > longestRun ? [{ run }] : run));
+    run = [];
+  };
+  for (const item of items) {
+    if ("children" in item) {
+      flush();
+      out.push(item);
+    } else {
+      run.push(item);
+    }
+  }
+  flush();
+  return out;
+}
+
 /** Children and events of a process in order of time. */
-function merged(b: Branch): (Branch | { event: TreeEvent; index: number; time: string })[] {
+function merged(b: Branch): (Branch | PlacedEvent)[] {
   const events = b.node.events.map((event, index) => ({ event, index, time: event.time }));
   const time = (x: Branch | { time: string }) => ("children" in x ? (x.node.start ?? "") : x.time);
   return [...events, ...b.children].toSorted((x, y) => time(x).localeCompare(time(y)));
@@ -150,12 +216,12 @@ export function arrow(key: string, rows: readonly Line[], index: number): { focu
     case "End":
       return { focus: rows.length - 1 };
     case "ArrowRight":
-      if (row.kind === "process" && row.expandable) {
+      if ((row.kind === "process" && row.expandable) || row.kind === "run") {
         return row.expanded ? { focus: index + 1 } : { open: row.id };
       }
       return {};
     case "ArrowLeft":
-      if (row.kind === "process" && row.expanded) {
+      if ((row.kind === "process" || row.kind === "run") && row.expanded) {
         return { close: row.id };
       }
       return row.parent === undefined ? {} : { focus: rows.findIndex((r) => r.id === row.parent) };

@@ -21,6 +21,7 @@ import { ProcessTree } from "../../components/tree/ProcessTree";
 import { useSearchState } from "../../components/useSearchState";
 import { nameOf } from "../../components/values";
 import { count, counted, words } from "../../format/number";
+import { unwrapped } from "../../format/prose";
 import { useCan, useSession } from "../../session";
 import css from "./Alert.module.css";
 import { Evidence } from "./Evidence";
@@ -153,9 +154,9 @@ function About({ alert }: { alert: Alert }) {
   return (
     <>
       <h3>Description</h3>
-      <p className={css.prose}>{alert.description || "The rule has no description."}</p>
+      <p className={css.prose}>{unwrapped(alert.description) || "The rule has no description."}</p>
       <h3>Recommended actions</h3>
-      <p className={css.prose}>{alert.recommended || "The rule recommends nothing in particular."}</p>
+      <p className={css.prose}>{unwrapped(alert.recommended) || "The rule recommends nothing in particular."}</p>
       {alert.techniques.length > 0 && (
         <>
           <h3>ATT&CK techniques</h3>

@@ -16,6 +16,7 @@ import { Empty, Failed, LoadingRows } from "../../components/states";
 import { useSearchState } from "../../components/useSearchState";
 import { severities } from "../../components/values";
 import { counted, words } from "../../format/number";
+import { unwrapped } from "../../format/prose";
 import { listOf, listText } from "../../search";
 import list from "../list.module.css";
 import css from "./Rules.module.css";
@@ -60,7 +61,7 @@ export function Rules() {
 function RulePane({ rule, onClose }: { rule: Rule; onClose: () => void }) {
   return (
     <SidePane key={rule.id} title={rule.title} onClose={onClose} takeFocus>
-      <p className={css.prose}>{rule.description || "The rule has no description."}</p>
+      <p className={css.prose}>{unwrapped(rule.description) || "The rule has no description."}</p>
       <Facts
         items={[
           ["Severity", <Severity key="s" value={rule.severity} />],

@@ -13,6 +13,7 @@ import { Organisation } from "../../components/Organisation";
 import { Time } from "../../components/Time";
 import { Failed, LoadingLines } from "../../components/states";
 import { Messages } from "../../components/toasts";
+import { ConnectionBanner } from "../../shell/ConnectionBanner";
 import { Logo } from "../../shell/Logo";
 import { useLeaveWhenSignedOut } from "../../shell/leave";
 import css from "./SetUp.module.css";
@@ -20,7 +21,7 @@ import css from "./SetUp.module.css";
 /** The first-run set-up: name and retention, the sensor, the detection test. The last two complete by themselves. */
 export function SetUp() {
   const [live] = useState(() => new Live());
-  useLive(live);
+  const state = useLive(live);
   useLeaveWhenSignedOut();
   const setup = useQuery({ ...setupQuery, refetchInterval: 10_000 });
   useEffect(() => {
@@ -28,6 +29,7 @@ export function SetUp() {
   }, []);
   return (
     <main className={css.page}>
+      <ConnectionBanner state={state} />
       <div className={css.column}>
         <header className={css.header}>
           <Logo size={36} />
