@@ -9,6 +9,7 @@ import { Severity } from "../../components/Severity";
 import { StatusMark } from "../../components/Status";
 import { InQueue, Time } from "../../components/Time";
 import { toggled } from "../../components/selection";
+import { useMedia } from "../../components/useMedia";
 import { count, counted, words } from "../../format/number";
 import css from "../list.module.css";
 import { type GroupRow, groupByTitle, groupRows } from "./query";
@@ -30,28 +31,41 @@ export interface AlertGridProps {
   oneDevice?: boolean;
 }
 
-function TitleCell({ alert }: { alert: Alert }) {
+function TitleCell({ alert, withCount }: { alert: Alert; withCount: boolean }) {
   return (
     <span className={css.twoLines}>
       <Link to="/alerts/$id" params={{ id: alert.id }} className={css.strong ?? ""} title={alert.title}>{alert.title}</Link>
-      <span className={css.second}>{words(alert.category)}{alert.count > 1 && `, ${counted(alert.count, "event")}`}</span>
+      <span className={css.second}>{words(alert.category)}{withCount && alert.count > 1 && `, ${counted(alert.count, "event")}`}</span>
     </span>
   );
 }
 
-function WhereCell({ alert, oneDevice }: { alert: Alert; oneDevice: boolean | undefined }) {
-  return (
+function DeviceLink({ alert }: { alert: Alert }) {
+  return <Link to="/devices/$id" params={{ id: alert.deviceId }} title={alert.deviceName}>{alert.deviceName || alert.deviceId}</Link>;
+}
+
+const deviceColumn: Column<Alert> = { id: "device", header: "Device", width: "minmax(120px, 1.2fr)", sort: "device", cell: (a) => <DeviceLink alert={a} /> };
+
+const bothColumn: Column<Alert> = {
+  id: "device",
+  header: "Device and user",
+  width: "minmax(140px, 1.4fr)",
+  sort: "device",
+  cell: (a) => (
     <span className={css.twoLines}>
-      {!oneDevice && <Link to="/devices/$id" params={{ id: alert.deviceId }}>{alert.deviceName || alert.deviceId}</Link>}
-      <span className={oneDevice ? undefined : css.second}>{alert.user || "No user"}</span>
+      <DeviceLink alert={a} />
+      <span className={css.second}>{a.user || "No user"}</span>
     </span>
-  );
-}
+  ),
+};
 
-function alertColumns(onManage: ((a: Alert) => void) | undefined, oneDevice: boolean | undefined): Column<Alert>[] {
+const userColumn: Column<Alert> = { id: "user", header: "User", width: "minmax(90px, 0.8fr)", sort: "user", cell: (a) => a.user || <span className="muted">No user</span> };
+
+/** Where there is no room, the user stands below the device and the number of events below the title. */
+function alertColumns(onManage: ((a: Alert) => void) | undefined, oneDevice: boolean | undefined, wide: boolean): Column<Alert>[] {
   const columns: Column<Alert>[] = [
-    { id: "title", header: "Title", width: "minmax(240px, 3fr)", sort: "title", cell: (a) => <TitleCell alert={a} /> },
-    { id: "device", header: oneDevice ? "User" : "Device and user", width: "minmax(140px, 1.4fr)", sort: oneDevice ? "user" : "device", cell: (a) => <WhereCell alert={a} oneDevice={oneDevice} /> },
+    { id: "title", header: "Title", width: "minmax(240px, 3fr)", sort: "title", cell: (a) => <TitleCell alert={a} withCount={!wide} /> },
+    ...(oneDevice ? [userColumn] : wide ? [deviceColumn, userColumn] : [bothColumn]),
     { id: "severity", header: "Severity", width: "132px", sort: "severity", descendingFirst: true, cell: (a) => <Severity value={a.severity} /> },
     { id: "last", header: "Last activity", width: "100px", sort: "lastActivity", descendingFirst: true, cell: (a) => <Time value={a.lastActivity} look="short" /> },
     { id: "queue", header: "Time in queue", width: "92px", sort: "created", cell: (a) => <InQueue since={a.created} /> },
@@ -59,6 +73,9 @@ function alertColumns(onManage: ((a: Alert) => void) | undefined, oneDevice: boo
     { id: "status", header: "Status", width: "110px", sort: "status", cell: (a) => <StatusMark value={a.status} /> },
     { id: "assigned", header: "Assigned to", width: "minmax(90px, 0.8fr)", sort: "assignedTo", cell: (a) => a.assignedTo || <span className="muted">Not assigned</span> },
   ];
+  if (wide) {
+    columns.push({ id: "count", header: "Count", width: "56px", end: true, sort: "count", descendingFirst: true, cell: (a) => count(a.count) });
+  }
   if (onManage) {
     columns.push({
       id: "manage",
@@ -71,12 +88,16 @@ function alertColumns(onManage: ((a: Alert) => void) | undefined, oneDevice: boo
   return columns;
 }
 
+/** Windows in which every column has room. */
+const roomy = "(min-width: 1500px)";
+
 /** Marks by which tests find the row of an alert. */
 const rowData = (a: Alert) => ({ "data-testid": "alert-row", "data-alert-id": a.id });
 
 /** Alerts as one list. */
 export function AlertGrid({ onManage, oneDevice, ...props }: AlertGridProps) {
-  const columns = useMemo(() => alertColumns(onManage, oneDevice), [onManage, oneDevice]);
+  const wide = useMedia(roomy);
+  const columns = useMemo(() => alertColumns(onManage, oneDevice, wide), [onManage, oneDevice, wide]);
   return <Grid label="Alerts" columns={columns} rowHeight={46} rowKey={(a) => a.id} rowLabel={(a) => a.title} rowData={rowData} {...props} />;
 }
 
@@ -86,7 +107,8 @@ export function GroupGrid({ rows, onManage, onOpen, ...props }: AlertGridProps) 
   const groups = useMemo(() => groupByTitle(rows), [rows]);
   const lines = useMemo(() => groupRows(groups, open), [groups, open]);
   const toggle = (key: string) => setOpen((o) => toggled(o, key));
-  const columns: Column<GroupRow>[] = alertColumns(onManage, false).map((c) => ({
+  const wide = useMedia(roomy);
+  const columns: Column<GroupRow>[] = alertColumns(onManage, false, wide).map((c) => ({
     ...c,
     cell: (r) => (r.kind === "alert" ? c.cell(r.alert) : groupCell(c.id, r, toggle)),
   }));

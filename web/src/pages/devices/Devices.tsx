@@ -27,7 +27,7 @@ const columns: Column<Device>[] = [
   {
     id: "name",
     header: "Device",
-    width: "minmax(170px, 2fr)",
+    width: "minmax(200px, 4fr)",
     sort: "name",
     cell: (d) => (
       <span className={css.withIcon}>
@@ -42,8 +42,8 @@ const columns: Column<Device>[] = [
       </span>
     ),
   },
-  { id: "group", header: "Group", width: "minmax(76px, 0.8fr)", sort: "group", cell: (d) => d.group || <span className="muted">None</span> },
-  { id: "risk", header: "Risk", width: "112px", sort: "risk", descendingFirst: true, cell: (d) => <Risk value={d.risk} /> },
+  { id: "group", header: "Group", width: "minmax(72px, 0.8fr)", sort: "group", cell: (d) => d.group || <span className="muted">None</span> },
+  { id: "risk", header: "Risk", width: "88px", sort: "risk", descendingFirst: true, cell: (d) => <Risk value={d.risk} /> },
   { id: "os", header: "OS", width: "minmax(96px, 0.8fr)", sort: "os", cell: (d) => `${d.osDistribution || d.osPlatform} ${d.osVersion}` },
   { id: "health", header: "Health", width: "minmax(124px, 1.2fr)", sort: "health", cell: (d) => <Health value={d.health} reason={d.healthReason} /> },
   { id: "lastSeen", header: "Last seen", width: "96px", sort: "lastSeen", descendingFirst: true, cell: (d) => <Time value={d.lastSeen} look="short" /> },
