@@ -99,6 +99,7 @@ func newAPI(mux *http.ServeMux) huma.API {
 	c.OpenAPIPath = base + "/openapi"
 	c.SchemasPath = ""
 	c.CreateHooks = nil // no $schema links in answers
+	c.Transformers = append(c.Transformers, identify)
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"session": {Type: "apiKey", In: "cookie", Name: auth.CookieName},
 		"token":   {Type: "http", Scheme: "bearer"},

@@ -126,8 +126,15 @@ func healthReason(d state.Device, now time.Time) string {
 	case picket.ImpairedCommunication:
 		return "Events arrive, but the command channel is silent: commands may not reach the device. Run picket-sensor connectivity on it."
 	}
+	silent := ""
+	if d.Health == picket.NoSensorDataImpaired {
+		if now.Sub(d.LastTelemetry) > picket.DefaultHealthThresholds.NoTelemetry {
+			return "For a day neither heartbeats nor events have arrived."
+		}
+		silent = " The command channel is silent: commands may not reach the device."
+	}
 	if len(off) > 0 {
-		return "The sensor reports, but does not collect: " + strings.Join(off, ", ") + "."
+		return "The sensor reports, but does not collect: " + strings.Join(off, ", ") + "." + silent
 	}
 	return "The sensor reports, but no events have arrived for a day."
 }

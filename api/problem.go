@@ -84,4 +84,21 @@ func (s *server) fail(ctx context.Context, err error) error {
 	return s.problem(ctx, err)
 }
 
+// refusal is a refusal that the router made itself, such as a failed
+// validation, with the id of its request.
+type refusal struct {
+	*huma.ErrorModel
+	RequestID string `json:"requestId"`
+}
+
+// identify is a transformer that adds the id of the request to refusals.
+func identify(ctx huma.Context, _ string, v any) (any, error) {
+	m, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	id, _ := ctx.Context().Value(requestIDKey).(string)
+	return &refusal{m, id}, nil
+}
+
 var _ huma.StatusError = (*Problem)(nil)
