@@ -44,6 +44,8 @@ type Node struct {
 	Partial          bool // known only as somebody's parent: its own start was not seen
 	Events           []Item
 	MoreEvents       int // events within the window beyond those in Events
+
+	seen time.Time // of the first row read about it
 }
 
 // Tree is the ancestors of the focus up to the first, some of its siblings,
@@ -54,8 +56,13 @@ type Tree struct {
 	Truncated bool    // there are more descendants than MaxNodes
 }
 
-// maxAncestors bounds a chain of parents; deeper ones are cut.
-const maxAncestors = 64
+// Bounds: ancestors of the focus, times that older ones are looked for, and
+// process starts of one day that are looked through for ancestors.
+const (
+	maxAncestors = 64
+	maxRounds    = 8
+	maxStarts    = 500_000
+)
 
 // ProcessTree reads the tree around a process. It goes one level at a time,
 // which asks for few rows each, instead of by a recursive query, which engines
@@ -74,14 +81,13 @@ func ProcessTree(ctx context.Context, ev Events, q TreeQuery) (*Tree, error) {
 		q.Siblings = 10
 	}
 	b := &treeBuilder{ctx: ctx, ev: ev, q: q, nodes: map[string]*Node{}}
-	focus, err := b.find(q.Focus)
-	if err != nil {
+	if err := b.find(q.Focus, q.At); err != nil {
 		return nil, fmt.Errorf("process tree: %w", err)
 	}
 	if b.nodes[q.Focus] == nil {
 		return nil, fmt.Errorf("process %s on device %s: %w", q.Focus, q.DeviceID, picket.NotFound)
 	}
-	b.around(b.nodes[q.Focus], focus)
+	b.around(b.nodes[q.Focus])
 	for _, step := range []func() error{b.ancestors, b.descendants, b.siblings, b.ends, b.events} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("process tree: %w", err)
@@ -99,42 +105,55 @@ type treeBuilder struct {
 	truncated bool
 }
 
-// around sets the window of time from what is known of the focus.
-func (b *treeBuilder) around(n *Node, rows []Item) {
-	at := n.Start
-	if at.IsZero() && len(rows) > 0 {
-		at = rows[0].Time
+// around sets the window of time from what is known of the focus: around the
+// moment asked about, or from its start to its end, a day at most.
+func (b *treeBuilder) around(n *Node) {
+	at := b.q.At
+	if at.IsZero() {
+		at = n.seen
 	}
 	end := at
-	if n.End.After(end) {
-		end = n.End
+	if b.q.At.IsZero() && n.End.After(at) {
+		end = at.Add(min(n.End.Sub(at), 24*time.Hour))
 	}
-	b.from, b.to = at.Add(-b.q.Window), end.Add(b.q.Window)
+	b.from, b.to = at.Add(-b.q.Window).UTC(), end.Add(b.q.Window).UTC()
 }
 
 // inWindow is a context for reading rows of the window only.
 func (b *treeBuilder) inWindow() context.Context { return Within(b.ctx, b.from, b.to) }
 
-// find learns of one process from its own rows or from what others say about
-// it, near the moment of the query first, and returns rows about it.
-func (b *treeBuilder) find(guid string) ([]Item, error) {
-	spans := []context.Context{b.ctx}
-	if at := b.q.At; !at.IsZero() {
-		spans = []context.Context{Within(b.ctx, at.Add(-24*time.Hour), at.Add(time.Hour)), b.ctx}
+// find learns of one process, seen at a moment or before, from its own rows or
+// else from what others say about it. It looks through ever longer spans of
+// time; what others say within eight days spares a search through all history,
+// and tells when the process started. A zero moment is now.
+func (b *treeBuilder) find(guid string, at time.Time) error {
+	if at.IsZero() {
+		at = time.Now()
 	}
-	for _, ctx := range spans {
-		items, err := b.load(ctx, `"ProcessUniqueId" = ?`, []any{guid})
-		if err != nil || b.nodes[guid] != nil {
-			return items, err
+	own := func(ctx context.Context) error {
+		_, err := b.load(ctx, `"ProcessUniqueId" = ?`, []any{guid})
+		return err
+	}
+	others := func(ctx context.Context) error { return b.fromChildren(ctx, guid) }
+	day := Within(b.ctx, at.AddDate(0, 0, -1), at.Add(b.q.Window))
+	week := Within(b.ctx, at.AddDate(0, 0, -8), at.Add(b.q.Window))
+	for _, try := range []struct {
+		look func(context.Context) error
+		ctx  context.Context
+	}{{own, day}, {own, week}, {others, day}, {others, week}, {own, b.ctx}, {others, b.ctx}} {
+		if err := try.look(try.ctx); err != nil {
+			return err
 		}
-	}
-	for _, ctx := range spans {
-		items, err := b.fromChildren(ctx, guid)
-		if err != nil || b.nodes[guid] != nil {
-			return items, err
+		n := b.nodes[guid]
+		if n == nil {
+			continue
 		}
+		if n.Partial && !n.Start.IsZero() {
+			return own(Within(b.ctx, n.Start.Add(-time.Minute), n.Start.Add(time.Minute)))
+		}
+		return nil
 	}
-	return nil, nil
+	return nil
 }
 
 // processColumns is what a node is made of.
@@ -165,8 +184,11 @@ func (b *treeBuilder) learn(it Item) {
 	guid := f["ProcessUniqueId"]
 	n := b.nodes[guid]
 	if n == nil {
-		n = &Node{GUID: guid}
+		n = &Node{GUID: guid, seen: it.Time}
 		b.nodes[guid] = n
+	}
+	if it.Time.Before(n.seen) {
+		n.seen = it.Time
 	}
 	n.Partial = n.Partial && f["ActionType"] == "ProcessExited"
 	if f["ActionType"] == "ProcessExited" {
@@ -196,46 +218,95 @@ func (b *treeBuilder) learn(it Item) {
 
 // fromChildren makes a node of a process whose own start was not seen out of
 // what a row of another says about its parent or actor.
-func (b *treeBuilder) fromChildren(ctx context.Context, guid string) ([]Item, error) {
+func (b *treeBuilder) fromChildren(ctx context.Context, guid string) error {
 	rows, err := b.ev.Query(ctx, `SELECT "TableName", "Timestamp", "ReportId", "BootId", "InitiatingProcessUniqueId", "InitiatingProcessParentUniqueId", "InitiatingProcessFileName", "InitiatingProcessFolderPath", "InitiatingProcessCommandLine", "InitiatingProcessAccountName", "InitiatingProcessSHA1", "InitiatingProcessSHA256", "InitiatingProcessMD5", "InitiatingProcessId", "InitiatingProcessCreationTime"
 		FROM events WHERE "DeviceId" = ? AND "InitiatingProcessUniqueId" = ? ORDER BY "Timestamp" LIMIT 1`, b.q.DeviceID, guid)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
 	items, err := scan(rows)
 	if err != nil || len(items) == 0 {
-		return nil, err
+		return err
 	}
 	f := items[0].Fields
 	n := &Node{
 		GUID: guid, ParentGUID: f["InitiatingProcessParentUniqueId"], FileName: f["InitiatingProcessFileName"], FolderPath: f["InitiatingProcessFolderPath"],
 		CommandLine: f["InitiatingProcessCommandLine"], User: f["InitiatingProcessAccountName"], SHA1: f["InitiatingProcessSHA1"],
-		SHA256: f["InitiatingProcessSHA256"], MD5: f["InitiatingProcessMD5"], Partial: true,
+		SHA256: f["InitiatingProcessSHA256"], MD5: f["InitiatingProcessMD5"], Partial: true, seen: items[0].Time,
 	}
 	_, _ = fmt.Sscan(f["InitiatingProcessId"], &n.PID)
 	if t, err := time.Parse(time.RFC3339Nano, f["InitiatingProcessCreationTime"]); err == nil {
 		n.Start = t
 	}
 	b.nodes[guid] = n
-	return items, nil
+	return nil
 }
 
+// ancestors climbs to the first process. Parents seen within a day before
+// their child are read at once, older ones, such as services, one by one.
 func (b *treeBuilder) ancestors() error {
 	at := b.nodes[b.q.Focus]
-	for range maxAncestors {
-		guid := at.ParentGUID
-		if guid == "" || b.nodes[guid] != nil {
+	climbed := map[string]bool{}
+	for range maxRounds {
+		parent := at.ParentGUID
+		if parent == "" || climbed[parent] || len(climbed) >= maxAncestors {
 			return nil
 		}
-		if _, err := b.find(guid); err != nil {
+		if err := b.climb(at); err != nil {
 			return err
 		}
-		if at = b.nodes[guid]; at == nil {
-			return nil
+		if b.nodes[parent] == nil {
+			if err := b.find(parent, at.seen); err != nil {
+				return err
+			}
+		}
+		for b.nodes[at.ParentGUID] != nil && !climbed[at.GUID] {
+			climbed[at.GUID] = true
+			at = b.nodes[at.ParentGUID]
+		}
+		if at.ParentGUID == parent {
+			return nil // nothing is known of it
 		}
 	}
 	return nil
+}
+
+// climb reads the ancestors of a process that were seen within a day before
+// it: first who started whom, of the whole device, then those that matter.
+func (b *treeBuilder) climb(at *Node) error {
+	ctx := Within(b.ctx, at.seen.AddDate(0, 0, -1), at.seen)
+	rows, err := b.ev.Query(ctx, `SELECT "ProcessUniqueId", coalesce("InitiatingProcessUniqueId", '') FROM events WHERE "DeviceId" = ? AND "TableName" = 'DeviceProcessEvents' AND "ActionType" IN ('ProcessCreated', 'ProcessFound')
+		AND "Timestamp" >= ? AND "Timestamp" <= ? AND "ProcessUniqueId" IS NOT NULL ORDER BY "Timestamp" DESC LIMIT `+fmt.Sprint(maxStarts), b.q.DeviceID, at.seen.AddDate(0, 0, -1), at.seen)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	parents := map[string]string{}
+	for rows.Next() {
+		var child, parent string
+		if err := rows.Scan(&child, &parent); err != nil {
+			return err
+		}
+		parents[child] = parent
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	var chain []string
+	for guid := at.ParentGUID; guid != "" && b.nodes[guid] == nil && len(chain) < maxAncestors && !slices.Contains(chain, guid); {
+		parent, ok := parents[guid]
+		if !ok {
+			break
+		}
+		chain, guid = append(chain, guid), parent
+	}
+	if len(chain) == 0 {
+		return nil
+	}
+	marks, args := list(chain)
+	_, err = b.load(ctx, `"ProcessUniqueId" IN (`+marks+`)`, args)
+	return err
 }
 
 // siblings reads some other children of the focus's parent: those that

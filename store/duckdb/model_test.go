@@ -249,6 +249,26 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+func TestNamed(t *testing.T) {
+	t.Parallel()
+	all := physical([]schema.Column{{Name: "Timestamp"}, {Name: "FileName"}, {Name: "FolderPath"}})
+	for q, want := range map[string]int{
+		`SELECT count(*) FROM events`:                             1,
+		`SELECT filename FROM events`:                             2,
+		`SELECT "InitiatingProcessFileName" FROM events`:          2, // more than needed does no harm
+		`SELECT max("RowIndex") FROM events WHERE FolderPath = ?`: 3,
+		`SELECT * FROM events`:                                    5,
+		`SELECT e.* FROM events e`:                                5,
+		`SELECT COLUMNS('x') FROM events`:                         5,
+		` from events`:                                            5,
+		`SELECT 1 FROM events NATURAL JOIN x`:                     5,
+	} {
+		if got := named(all, q); len(got) != want {
+			t.Errorf("%s: %v, want %d columns", q, got, want)
+		}
+	}
+}
+
 func TestOnlyFilesOfTheSpanAreRead(t *testing.T) {
 	t.Parallel()
 	day := func(n int) int64 { return int64(n) * dayMicros }

@@ -16,6 +16,7 @@ import (
 	duckdb "github.com/duckdb/duckdb-go/v2"
 
 	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/schema"
 	"github.com/picket-edr/picket/store"
 )
 
@@ -90,13 +91,13 @@ func (s *Store) query(ctx context.Context, query string, args []any) (*answer, e
 	if err != nil {
 		return nil, err
 	}
-	named := make([]driver.NamedValue, len(args))
+	values := make([]driver.NamedValue, len(args))
 	for i, a := range args {
 		v, err := driver.DefaultParameterConverter.ConvertValue(a)
 		if err != nil {
 			return nil, fmt.Errorf("argument %d: %v: %w", i+1, err, picket.Invalid)
 		}
-		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+		values[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
 	}
 	conn, err := s.readers.get(ctx)
 	if err != nil {
@@ -105,11 +106,33 @@ func (s *Store) query(ctx context.Context, query string, args []any) (*answer, e
 	defer func() { s.readers.slots <- conn }()
 	v := s.versions.acquire()
 	defer s.versions.release(v)
-	rows, stmt, err := run(ctx, conn, head+v.prelude(s.opts.Dir, s.physical(), query, store.WindowOf(ctx))+rest, named)
+	rows, stmt, err := run(ctx, conn, head+v.prelude(s.opts.Dir, named(s.physical(), query), query, store.WindowOf(ctx))+rest, values)
 	if err != nil {
 		return nil, err
 	}
 	return &answer{rows: rows, stmt: stmt, columns: rows.Columns(), values: make([]driver.Value, len(rows.Columns()))}, nil
+}
+
+// named returns the columns that a statement may mean. Most of the time of a
+// short query goes into columns that it never names, so those are left out
+// unless it asks for all in one of the ways that there are.
+func named(columns []schema.Column, query string) []schema.Column {
+	q := strings.ToLower(query)
+	for _, all := range []string{"*", "columns", "natural", "summarize", "describe"} {
+		if strings.Contains(strings.ReplaceAll(q, "count(*)", ""), all) {
+			return columns
+		}
+	}
+	if strings.HasPrefix(strings.TrimSpace(q), "from") {
+		return columns
+	}
+	var out []schema.Column
+	for _, c := range columns {
+		if c.Name == store.TableColumn || strings.Contains(q, strings.ToLower(c.Name)) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // split returns what stands before and after the definitions of the tables in

@@ -160,21 +160,23 @@ func (v *version) prelude(dir string, columns []schema.Column, statement string,
 	lower := strings.ToLower(statement)
 	for _, t := range schema.Tables {
 		if strings.Contains(lower, strings.ToLower(t.Name)) {
-			b.WriteString(", " + logical(t))
+			b.WriteString(", " + logical(t, columns))
 		}
 	}
 	return b.String()
 }
 
-// logical defines one logical table over the table of all events.
-func logical(t *schema.Table) string {
+// logical defines one logical table over the table of all events, with those
+// of its columns that are defined there.
+func logical(t *schema.Table, columns []schema.Column) string {
 	var cols []string
-	seen := map[string]bool{}
-	for _, c := range t.Columns {
-		if key := strings.ToLower(c.Name); !seen[key] {
-			seen[key] = true
+	for _, c := range columns {
+		if own := find(t.Columns, c.Name); own != nil {
 			cols = append(cols, name(c.Name))
 		}
+	}
+	if len(cols) == 0 { // count(*) and the like
+		cols = []string{name(store.TableColumn)}
 	}
 	return fmt.Sprintf("%s AS NOT MATERIALIZED (SELECT %s FROM %s WHERE %s = %s)", name(t.Name), strings.Join(cols, ", "), store.EventsTable, name(store.TableColumn), quote(t.Name))
 }
