@@ -311,7 +311,7 @@ func TestChangesReachTheBrowserOfTheTenant(t *testing.T) {
 func TestSlowBrowsersLoseChangesAndAreTold(t *testing.T) {
 	t.Parallel()
 	h := NewHub()
-	sub, err := h.subscribe("default")
+	sub, err := h.subscribe("default", "")
 	if err != nil {
 		t.Fatal(err)
 	}

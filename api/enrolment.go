@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -121,7 +122,7 @@ func (s *server) downloadSensor(ctx context.Context, in *downloadInput) (*huma.S
 		ctx.SetHeader("Content-Type", "application/octet-stream")
 		ctx.SetHeader("Content-Disposition", `attachment; filename="picket-sensor"`)
 		ctx.SetHeader("Content-Length", fmt.Sprint(info.Size()))
-		if _, err := f.WriteTo(ctx.BodyWriter()); err != nil {
+		if _, err := io.Copy(patient(ctx), f); err != nil {
 			s.Log.Debug("download of the sensor ended early", "error", err)
 		}
 	}}, nil

@@ -32,9 +32,11 @@ type Hub struct {
 }
 
 type subscriber struct {
-	tenant string
-	ch     chan Change
-	lost   bool // under Hub.mu
+	tenant  string
+	session string // empty: a program with a token
+	ch      chan Change
+	end     chan struct{} // closed when the session ends
+	lost    bool          // under Hub.mu
 }
 
 // Bounds of the hub.
@@ -43,6 +45,7 @@ const (
 	subscriberRoom = 256
 	heartbeatEvery = 15 * time.Second
 	coalesceFor    = time.Second
+	maxStream      = time.Hour // then the browser connects again and shows who it is
 )
 
 // NewHub returns an empty hub.
@@ -64,13 +67,13 @@ func (h *Hub) Send(tenant string, c Change) {
 	}
 }
 
-func (h *Hub) subscribe(tenant string) (*subscriber, error) {
+func (h *Hub) subscribe(tenant, session string) (*subscriber, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.subs) >= maxSubscribers {
 		return nil, fmt.Errorf("%d browsers listen already: %w", maxSubscribers, picket.Unavailable)
 	}
-	s := &subscriber{tenant: tenant, ch: make(chan Change, subscriberRoom)}
+	s := &subscriber{tenant: tenant, session: session, ch: make(chan Change, subscriberRoom), end: make(chan struct{})}
 	h.subs[s] = true
 	return s, nil
 }
@@ -79,6 +82,18 @@ func (h *Hub) unsubscribe(s *subscriber) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.subs, s)
+}
+
+// endSession ends the streams of a session that was signed out.
+func (h *Hub) endSession(session string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := range h.subs {
+		if session != "" && s.session == session {
+			delete(h.subs, s)
+			close(s.end)
+		}
+	}
 }
 
 // tookLoss reports whether changes were lost since the last call.
@@ -93,7 +108,7 @@ func (h *Hub) tookLoss(s *subscriber) bool {
 func (s *server) eventRoutes(api huma.API) {
 	o := op(http.MethodGet, "/events", "stream-changes", "Changes as server-sent events: device, alert, timeline, setup, resync", signedIn)
 	huma.Register(api, o, func(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
-		sub, err := s.Hub.subscribe(who(ctx).Tenant)
+		sub, err := s.Hub.subscribe(who(ctx).Tenant, who(ctx).SessionID)
 		if err != nil {
 			return nil, s.fail(ctx, err)
 		}
@@ -107,11 +122,12 @@ func (s *server) eventRoutes(api huma.API) {
 	})
 }
 
-// stream writes changes until the browser goes away. Timeline changes of one
-// device are told at most once a second.
+// stream writes changes until the browser goes away, stops reading or signs
+// out. Timeline changes of one device are told at most once a second.
 func (s *server) stream(ctx context.Context, w http.ResponseWriter, sub *subscriber) {
 	rc := http.NewResponseController(w)
-	_ = rc.SetWriteDeadline(time.Time{})
+	end := time.NewTimer(maxStream)
+	defer end.Stop()
 	beat := time.NewTicker(heartbeatEvery)
 	defer beat.Stop()
 	flushHeld := time.NewTicker(coalesceFor)
@@ -125,6 +141,10 @@ func (s *server) stream(ctx context.Context, w http.ResponseWriter, sub *subscri
 		ok := true
 		select {
 		case <-ctx.Done():
+			return
+		case <-sub.end:
+			return
+		case <-end.C:
 			return
 		case <-beat.C:
 			ok = send(w, rc, ": still here\n\n")
@@ -162,6 +182,7 @@ func tell(w http.ResponseWriter, rc *http.ResponseController, c Change) bool {
 }
 
 func send(w http.ResponseWriter, rc *http.ResponseController, text string) bool {
+	_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
 	if _, err := w.Write([]byte(text)); err != nil {
 		return false
 	}

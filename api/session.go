@@ -110,6 +110,7 @@ func (s *server) signOut(ctx context.Context, _ *struct{}) (*signOutOutput, erro
 	if err := s.Auth.SignOut(ctx, who(ctx)); err != nil {
 		return nil, s.fail(ctx, err)
 	}
+	s.Hub.endSession(who(ctx).SessionID)
 	return &signOutOutput{auth.ClearedCookie(s.Secure).String()}, nil
 }
 
