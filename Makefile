@@ -25,7 +25,7 @@ web: setup-run ## build the portal
 	@go run ./internal/setup web
 
 test: setup-test build ## run all tests: Go with the race detector, portal, browser
-	go test -race -timeout 20m ./...
+	go test -race -p 1 -timeout 30m ./...
 	cd web && npx vitest run
 	$(MAKE) --no-print-directory e2e
 
