@@ -504,6 +504,13 @@ func TestBackgroundOnRealFiles(t *testing.T) {
 	}
 	must(t, s.Close())
 	s = open(t, o)
-	equal(t, told(t, drain(s)), map[string]uint64{"spool.low": uint64(60 - (len(drain(s)) - 1))})
+	all := drain(s)
+	arrived := 0
+	for _, n := range rowsOf(t, all) {
+		if n != "SensorLoss" { // one a second is possible
+			arrived++
+		}
+	}
+	equal(t, map[string]uint64{"spool.low": uint64(60 - arrived)}, told(t, all))
 	must(t, s.Close())
 }
