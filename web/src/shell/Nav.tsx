@@ -16,7 +16,7 @@ const items = [
   { to: "/alerts", label: "Alerts", Icon: bundleIcon(AlertFilled, AlertRegular) },
   { to: "/devices", label: "Devices", Icon: bundleIcon(DesktopFilled, DesktopRegular) },
   { to: "/rules", label: "Detection rules", Icon: bundleIcon(BookFilled, BookRegular) },
-  { to: "/health", label: "Service health", Icon: bundleIcon(HeartPulseFilled, HeartPulseRegular) },
+  { to: "/health", label: "Health", Icon: bundleIcon(HeartPulseFilled, HeartPulseRegular) },
   { to: "/settings", label: "Settings", Icon: bundleIcon(SettingsFilled, SettingsRegular) },
 ] as const;
 

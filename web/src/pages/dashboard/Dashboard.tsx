@@ -7,6 +7,7 @@ import { Severity, SeverityCounts, SeverityIcon, countOf, severityClass } from "
 import { Health, Risk, RoleState } from "../../components/Status";
 import { Time } from "../../components/Time";
 import { Empty, Failed, LoadingLines } from "../../components/states";
+import { sensorStates, sensorTotal } from "../../components/sensors";
 import { severities } from "../../components/values";
 import { count } from "../../format/number";
 import css from "./Dashboard.module.css";
@@ -64,16 +65,8 @@ function ActiveAlerts() {
 function SensorHealth() {
   const health = useQuery(sensorHealthQuery);
   const h = health.data;
-  const rows = h
-    ? ([
-        ["Active", h.active],
-        ["NoSensorData", h.noSensorData],
-        ["ImpairedCommunication", h.impairedCommunication],
-        ["NoSensorDataImpairedCommunication", h.noSensorDataImpairedCommunication],
-        ["Inactive", h.inactive],
-      ] as const)
-    : [];
-  const total = rows.reduce((n, [, c]) => n + c, 0);
+  const rows = h ? sensorStates(h) : [];
+  const total = sensorTotal(rows);
   return (
     <Card title={<Link to="/devices">Sensor health</Link>}>
       {health.isPending && <LoadingLines label="Loading sensor health" />}
@@ -83,7 +76,7 @@ function SensorHealth() {
           <p className={css.big}>{count(total)}</p>
           <p className="muted">{total === 1 ? "device" : "devices"}</p>
           <ul className={css.legend}>
-            {rows.map(([state, n]) => (
+            {rows.map(({ state, count: n }) => (
               <li key={state}>
                 <Link to="/devices" search={{ health: state }}><Health value={state} /></Link>
                 <strong>{count(n)}</strong>
