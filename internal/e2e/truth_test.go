@@ -85,8 +85,9 @@ func TestGroundTruth(t *testing.T) {
 	t.Logf("%+v in %v", want, truth.Ended.Sub(truth.Began).Round(time.Millisecond))
 }
 
-// last runs processes with a mark until one of them is stored: all that the
-// sensor sent before it has arrived then. A flooded sensor may lose some.
+// last runs processes and makes files with a mark until both are stored. The
+// sensor has a buffer for processes and one for the rest, each in order: all
+// that it saw before has arrived then. A flooded sensor may lose some.
 func last(t *testing.T, s *bench.Server, a *agent) {
 	t.Helper()
 	st, err := a.status()
@@ -94,13 +95,19 @@ func last(t *testing.T, s *bench.Server, a *agent) {
 		t.Fatal(err)
 	}
 	marker := fmt.Sprintf("last-%d", time.Now().UnixNano())
-	var page struct{ Items []struct{ Title string } }
-	eventually(t, 2*time.Minute, "the last process is on the timeline", func() bool {
-		if _, err := (bench.Load{Marker: marker, Processes: 1}).Run(context.Background()); err != nil {
+	l := bench.Load{Marker: marker, Dir: t.TempDir(), Processes: 1, Files: 1}
+	eventually(t, 3*time.Minute, "the last process and file are on the timeline", func() bool {
+		if _, err := l.Run(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		get(t, s, "/api/portal/devices/"+st.DeviceID+"/timeline?q=cmd:"+marker, &page)
-		return len(page.Items) > 0
+		for _, q := range []string{"cmd:", "path:"} {
+			var page struct{ Items []struct{ Table string } }
+			get(t, s, "/api/portal/devices/"+st.DeviceID+"/timeline?q="+q+marker, &page)
+			if len(page.Items) == 0 {
+				return false
+			}
+		}
+		return true
 	})
 }
 
