@@ -7,8 +7,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +22,7 @@ func TestSignOutEndsTheStreamsOfTheSession(t *testing.T) {
 	leaves, stays := w.admin(), w.admin()
 	open := func(b *browser) *http.Response {
 		t.Helper()
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // only so that a failure does not hang
 		t.Cleanup(cancel)
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+portal+"/events", nil)
 		if err != nil {
@@ -64,6 +64,29 @@ func TestHubRefusesTooManyBrowsers(t *testing.T) {
 	}
 }
 
+// transcript is an answer that may be read while it is written.
+type transcript struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (r *transcript) Header() http.Header { return http.Header{} }
+func (r *transcript) WriteHeader(int)     {}
+func (r *transcript) Flush()              {}
+
+func (r *transcript) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.text = append(r.text, b...)
+	return len(b), nil
+}
+
+func (r *transcript) count(part string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Count(string(r.text), part)
+}
+
 // TestStreamsCoalesceBeatAndEnd runs an hour of a stream on a false clock.
 func TestStreamsCoalesceBeatAndEnd(t *testing.T) {
 	t.Parallel()
@@ -73,7 +96,7 @@ func TestStreamsCoalesceBeatAndEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec, began, done := httptest.NewRecorder(), time.Now(), make(chan struct{})
+		rec, began, done := &transcript{}, time.Now(), make(chan struct{})
 		go func() {
 			defer close(done)
 			(&server{Options: Options{Hub: h}}).stream(t.Context(), rec, sub)
@@ -83,19 +106,19 @@ func TestStreamsCoalesceBeatAndEnd(t *testing.T) {
 			h.Send("default", Change{Event: "timeline", DeviceID: "d"})
 		}
 		synctest.Wait()
-		if n := strings.Count(rec.Body.String(), "event: timeline"); n != 1 {
+		if n := rec.count("event: timeline"); n != 1 {
 			t.Errorf("%d at once, want 1", n)
 		}
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if n := strings.Count(rec.Body.String(), "event: timeline"); n != 2 {
+		if n := rec.count("event: timeline"); n != 2 {
 			t.Errorf("%d after a while, want the first and one for the rest", n)
 		}
 		<-done
 		if took := time.Since(began); took != maxStream {
 			t.Errorf("ended after %s", took)
 		}
-		if beats, want := strings.Count(rec.Body.String(), ": still here"), int(maxStream/heartbeatEvery); beats < want-1 || beats > want {
+		if beats, want := rec.count(": still here"), int(maxStream/heartbeatEvery); beats < want-1 || beats > want {
 			t.Errorf("%d beats", beats)
 		}
 	})
