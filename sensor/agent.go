@@ -204,6 +204,7 @@ func (a *agent) run(ctx context.Context) {
 	a.flush()
 	a.spool.TellLosses()
 	a.drain()
+	a.uplink.farewell()
 	stop()
 	if err := parts.Wait(); err != nil {
 		a.o.Log.Error("a part of the sensor failed", "error", err)

@@ -263,17 +263,24 @@ func TestServiceManagerIsTold(t *testing.T) {
 	must(t, err)
 	defer l.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
+	all := make(chan []string, 1)
+	go func() {
+		var told []string
+		b := make([]byte, 100)
+		for !slices.Contains(told, "STOPPING=1") {
+			n, err := l.Read(b)
+			if err != nil {
+				break
+			}
+			told = append(told, string(b[:n]))
+		}
+		all <- told
+	}()
 	h := enrolled(t, newGateway(t))
 	h.start()
 	h.connected()
 	h.stop()
-	var told []string
-	b := make([]byte, 100)
-	for !slices.Contains(told, "STOPPING=1") {
-		n, err := l.Read(b)
-		must(t, err)
-		told = append(told, string(b[:n]))
-	}
+	told := <-all
 	if !slices.Contains(told, "READY=1") || !slices.Contains(told, "WATCHDOG=1") {
 		t.Errorf("told %v", told)
 	}

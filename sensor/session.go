@@ -24,6 +24,7 @@ const (
 	windowBytes   = 8 << 20
 	helloTimeout  = 45 * time.Second
 	maxThrottle   = 5 * time.Minute
+	farewell      = 2 * time.Second // for the server to end a connection that we ended
 	unsure        = 5 * time.Second // what was said so long before the end may not have arrived
 	clockLine     = 5 * time.Minute // of difference to the server before it is told
 )
@@ -278,13 +279,31 @@ func (s *session) send(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-s.u.again:
+			s.finish(ctx)
 			return errAgain
+		case <-s.u.leave:
+			s.finish(ctx)
+			return nil
 		case <-s.u.report:
 			report = time.Now()
 		case <-timer.C:
 		case <-s.changed:
 		case <-a.spool.Ready():
 		}
+	}
+}
+
+// finish says that nothing more will come and lets the server work off what
+// was sent.
+func (s *session) finish(ctx context.Context) {
+	late := time.NewTimer(farewell)
+	defer late.Stop()
+	if s.stream.CloseRequest() != nil {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-late.C:
 	}
 }
 

@@ -5,6 +5,7 @@ package sensor
 import (
 	"net"
 	"os"
+	"time"
 )
 
 // listenPrivate makes a socket that only its owner can open. The data folder
@@ -33,6 +34,9 @@ func notifySystemd(state string) error {
 		return err
 	}
 	defer c.Close()
-	_, err = c.Write([]byte(state))
+	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		return err
+	}
+	_, err = c.Write([]byte(state)) // waits while the manager does not read
 	return err
 }

@@ -23,6 +23,8 @@ type uplink struct {
 	instance uint64        // tells this run from another one with the same identity
 	again    chan struct{} // connect anew at once
 	report   chan struct{} // send a report at once
+	leave    chan struct{} // closed: end the connection in order
+	left     chan struct{} // closed: run has returned
 	clock    serverClock
 
 	mu    sync.Mutex
@@ -46,7 +48,7 @@ func newUplink(a *agent, server string, ways []Way) *uplink {
 	rand.Read(b[:]) // never fails
 	id, _ := a.vault.get()
 	return &uplink{
-		a: a, server: server, ways: ways, instance: binary.LittleEndian.Uint64(b[:]), again: make(chan struct{}, 1), report: make(chan struct{}, 1),
+		a: a, server: server, ways: ways, instance: binary.LittleEndian.Uint64(b[:]), again: make(chan struct{}, 1), report: make(chan struct{}, 1), leave: make(chan struct{}), left: make(chan struct{}),
 		state: link{way: ways[0], group: id.Group},
 	}
 }
@@ -80,13 +82,28 @@ func (u *uplink) reportSoon() {
 // errAgain ends a session in favour of a new one.
 var errAgain = errors.New("connecting again with the new certificate")
 
+// farewell ends a connection so that what was sent arrives, and the uplink with it.
+func (u *uplink) farewell() {
+	if !u.connected() {
+		return
+	}
+	close(u.leave)
+	late := time.NewTimer(2 * farewell)
+	defer late.Stop()
+	select {
+	case <-u.left:
+	case <-late.C:
+	}
+}
+
 // run connects, and connects again with growing pauses, until ctx ends.
 func (u *uplink) run(ctx context.Context) {
+	defer close(u.left)
 	failures := 0
 	for ctx.Err() == nil {
 		way := u.ways[u.next%len(u.ways)]
 		s, err := u.session(ctx, way)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || (s != nil && err == nil) {
 			u.ended(way, nil, false)
 			return
 		}
