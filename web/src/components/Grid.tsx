@@ -2,7 +2,7 @@
 import { Checkbox, Spinner } from "@fluentui/react-components";
 import { ArrowDownRegular, ArrowUpRegular } from "@fluentui/react-icons";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type CSSProperties, type KeyboardEvent, type MouseEvent, type ReactNode, useEffect, useRef, useState } from "react";
+import { type CSSProperties, type KeyboardEvent, type MouseEvent, type ReactNode, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { nextSort } from "../search";
 import css from "./Grid.module.css";
 import { rangeBetween, toggled } from "./selection";
@@ -56,7 +56,7 @@ export function Grid<T>(props: Props<T>) {
   const { columns, rows, rowKey, rowHeight = 40, onMore, hasMore, loadingMore, inline } = props;
   const scroller = useRef<HTMLDivElement>(null);
   const [active, setActive] = useState(0);
-  const moveFocus = useRef(false);
+  const focusAt = useRef<number | null>(null);
   const anchor = useRef<string | null>(null);
   const virtual = useVirtualizer({
     count: rows.length,
@@ -74,11 +74,11 @@ export function Grid<T>(props: Props<T>) {
     }
   }, [hasMore, loadingMore, last, rows.length, onMore]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     // A row far away exists only some renders after it was scrolled to.
-    const row = moveFocus.current ? scroller.current?.querySelector<HTMLElement>(`[data-index="${active}"]`) : null;
+    const row = focusAt.current === null ? null : scroller.current?.querySelector<HTMLElement>(`[data-index="${focusAt.current}"]`);
     if (row) {
-      moveFocus.current = false;
+      focusAt.current = null;
       row.focus({ preventScroll: true });
     }
   });
@@ -96,7 +96,7 @@ export function Grid<T>(props: Props<T>) {
     if (to !== undefined) {
       e.preventDefault();
       const next = Math.max(0, Math.min(rows.length - 1, to));
-      moveFocus.current = true;
+      focusAt.current = next;
       setActive(next);
       if (!inline) {
         virtual.scrollToIndex(next);

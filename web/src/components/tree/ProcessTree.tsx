@@ -2,7 +2,7 @@
 import {
   AppGenericRegular, ChevronDownRegular, ChevronRightRegular, DocumentRegular, FlashFilled, GlobeRegular, KeyRegular, LinkRegular, MoreHorizontalRegular, PuzzlePieceRegular, ServerLinkRegular,
 } from "@fluentui/react-icons";
-import { type KeyboardEvent, type ReactNode, useEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type ReactNode, useLayoutEffect, useMemo, useRef, useState } from "react";
 import type { ProcessTree as Tree } from "../../api/types";
 import { counted } from "../../format/number";
 import { Time } from "../Time";
@@ -36,7 +36,7 @@ export function ProcessTree({ tree, selected, onSelect, onMore }: Props) {
   const move = useRef(false);
   const index = Math.max(0, rows.findIndex((r) => r.id === focused));
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (move.current) {
       move.current = false;
       root.current?.querySelector<HTMLElement>(`[data-line="${index}"]`)?.focus();
