@@ -102,7 +102,7 @@ func (s *Store) await(ctx context.Context, d *store.Delivery) error {
 // room reports whether a batch can be taken now, and asks for a seal when the
 // table in memory is full. The caller holds mu.
 func (s *Store) room() bool {
-	if s.heldRows >= flushRows {
+	if s.heldRows >= min(flushRows, s.opts.SealRows/4+1) {
 		_ = s.flush() // s.failure tells
 	}
 	if s.app == nil {
@@ -186,7 +186,10 @@ func (s *Store) broken(err error) {
 		s.app = nil
 	}
 	if s.failure == nil {
-		s.opts.Log.Error("event store cannot take rows, and tries again", "dir", s.opts.Dir, "error", err)
+		s.opts.Log.Error("event store cannot take rows, and tries again", "dir", s.opts.Dir, "error", brief(err))
+	}
+	if outOfMemory(err) {
+		s.readers.giveWay()
 	}
 	s.failure = err
 	s.metrics.failures.Inc()
@@ -199,6 +202,17 @@ func (s *Store) broken(err error) {
 // in memory are gone and come again from the bus after a restart.
 func isFatal(err error) bool {
 	return err != nil && (strings.Contains(err.Error(), "FATAL") || strings.Contains(err.Error(), "has been invalidated"))
+}
+
+// outOfMemory reports whether the engine had too little memory.
+func outOfMemory(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "Out of Memory") || strings.Contains(err.Error(), "could not allocate") || strings.Contains(err.Error(), "failed to pin"))
+}
+
+// brief leaves out the advice that the engine adds to an error.
+func brief(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }
 
 // flush makes all rows visible, trying those again that failed before. The

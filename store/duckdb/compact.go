@@ -13,26 +13,30 @@ import (
 	"github.com/picket-edr/picket/store"
 )
 
-// A file grows by compaction up to fullRows. A day's files are merged once
-// openFiles of them are worth it, busyFiles while rows come faster than a file
-// a minute, and any two once the day is over.
+// A day's files are merged, into files of mergeRows at most, once openFiles of
+// them are worth it, busyFiles while rows come so fast that files are sealed
+// because memory is full, and any two once the day is over. Files of half
+// mergeRows are left alone. Sorting mergeRows takes mergeMB.
 const (
-	fullRows     = 1 << 20
+	mergeRows    = 1 << 20
+	mergeLeast   = 1 << 16
+	mergeMB      = 384
 	openFiles    = 8
 	busyFiles    = 32
 	compactEvery = 10 * time.Minute
 )
 
 // plan chooses the files of one day that are worth merging: small ones, where
-// none is more than four times the rest of them together. So a row is written
-// again a few times only, however small the pieces in which rows come.
-func plan(files []file, least int) []file {
-	small := slices.DeleteFunc(slices.Clone(files), func(f file) bool { return f.Rows >= fullRows })
+// none is more than four times the rest of them together, least files or more
+// with most rows together. So a row is written again a few times only, however
+// small the pieces in which rows come.
+func plan(files []file, least int, most int64) []file {
+	small := slices.DeleteFunc(slices.Clone(files), func(f file) bool { return f.Rows >= most/2 })
 	sortFiles(small, func(a, b file) bool { return a.Rows < b.Rows })
 	var chosen []file
 	sum := int64(0)
 	for _, f := range small {
-		if len(chosen) > 0 && (f.Rows > 4*sum || sum+f.Rows > 2*fullRows) {
+		if len(chosen) > 0 && (f.Rows > 4*sum || sum+f.Rows > most) {
 			break
 		}
 		chosen = append(chosen, f)
@@ -45,7 +49,7 @@ func plan(files []file, least int) []file {
 }
 
 // pick returns the files to merge next, nil when there is nothing worth it.
-func (s *Store) pick(m *manifest) []file {
+func (s *Store) pick(m *manifest, most int64) []file {
 	now := s.opts.Now()
 	least := openFiles
 	if now.Unix()-s.pressed.Load() < 60 {
@@ -66,7 +70,7 @@ func (s *Store) pick(m *manifest) []file {
 		if d < today && least < busyFiles {
 			n = 2
 		}
-		if files := plan(byDay[d], n); files != nil {
+		if files := plan(byDay[d], n, most); files != nil {
 			return files
 		}
 	}
@@ -91,21 +95,27 @@ func (s *Store) compactLoop(ctx context.Context) {
 func (s *Store) Compact(ctx context.Context) error {
 	s.merging.Lock()
 	defer s.merging.Unlock()
-	if s.pick(s.versions.current().manifest) == nil {
+	most := int64(mergeRows)
+	if s.pick(s.versions.current().manifest, most) == nil {
 		return nil
 	}
 	// An instance of its own: sorting must not take the memory of new rows.
-	e, err := openEngine(s.opts.Dir, "tmp-compact", max(s.opts.MemoryMB/4, 128), 1)
+	e, err := openEngine(s.opts.Dir, "tmp-compact", max(s.opts.MemoryMB/3, mergeMB), 1)
 	if err != nil {
 		return fmt.Errorf("compact: %w", err)
 	}
 	defer e.close()
 	for ctx.Err() == nil {
-		files := s.pick(s.versions.current().manifest)
+		files := s.pick(s.versions.current().manifest, most)
 		if files == nil {
 			return nil
 		}
-		if err := s.mergeFiles(ctx, e, files); err != nil {
+		err := s.mergeFiles(ctx, e, files)
+		if outOfMemory(err) && most > mergeLeast { // rows are unusually wide
+			most /= 2
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("compact: %w", err)
 		}
 	}

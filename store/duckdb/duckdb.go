@@ -25,8 +25,8 @@ import (
 // Options configure a store. Zero values mean the defaults said.
 type Options struct {
 	Dir       string
-	MemoryMB  int           // for queries and the rows in memory; compaction takes a quarter more
-	Threads   int           // of all queries together
+	MemoryMB  int           // for queries and rows in memory, 1024; compaction takes a third more while it runs, at least 384
+	Threads   int           // of all queries together, 2
 	Queries   int           // that run at once; 8
 	SealRows  int           // rows in memory that make a file; 131072
 	SealBytes int64         // size of rows in memory that makes a file; a fifth of MemoryMB

@@ -325,3 +325,73 @@ func TestMetricsOfTenants(t *testing.T) {
 		t.Errorf("%d metrics of closed stores", len(families))
 	}
 }
+
+func TestQueriesGiveWayToNewRows(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	put(t, s, storetest.Delivery(1, "a", 1, 2000))
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		rows, err := s.Query(context.Background(), `SELECT count(*) FROM events a, events b, events c, events d WHERE a."ReportId" * b."ReportId" = c."ReportId" - d."ReportId"`)
+		if err == nil {
+			rows.Close()
+		}
+		done <- err
+	}()
+	for {
+		s.readers.giveWay()
+		select {
+		case err := <-done:
+			if picket.Kind(err) != picket.TooLarge {
+				t.Errorf("stopped query: %v", err)
+			}
+			if got := count(t, s, "true"); got != 2000 {
+				t.Errorf("%d rows after it", got)
+			}
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func TestWideRowsAreSealedBySize(t *testing.T) {
+	sealed := make(chan store.Position, 100)
+	o := options(t.TempDir())
+	o.SealBytes = 1 << 20
+	o.OnSealed = func(p store.Position) { sealed <- p }
+	s, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for n := range uint64(20) {
+		d := storetest.Delivery(n+1, "a", n+1, 1)
+		d.Batch.Blocks[0].Column("FileName").Strings[0] = strings.Repeat("x", 200_000)
+		put(t, s, d)
+	}
+	if p := <-sealed; p.Sequence == 0 || p.Epoch != storetest.Epoch {
+		t.Errorf("sealed %+v", p)
+	}
+	if got := count(t, s, "true"); got != 20 {
+		t.Errorf("%d rows, want 20", got)
+	}
+}
+
+func TestBriefErrors(t *testing.T) {
+	t.Parallel()
+	err := errors.New("Out of Memory Error: failed\n\nPossible solutions: ...")
+	if brief(err) != "Out of Memory Error: failed" || !outOfMemory(err) || isFatal(err) {
+		t.Errorf("%q", brief(err))
+	}
+	for _, err := range []error{nil, errors.New("Parser Error: x")} {
+		if outOfMemory(err) || isFatal(err) {
+			t.Errorf("%v is harmless", err)
+		}
+	}
+	if !isFatal(errors.New("FATAL Error: database has been invalidated because of a previous fatal error")) {
+		t.Error("a dead engine must be told")
+	}
+}

@@ -111,19 +111,19 @@ func TestPlanIsThrifty(t *testing.T) {
 			files = append(files, file{Name: fmt.Sprint(i), Rows: n})
 			came += n
 			for {
-				chosen := plan(files, openFiles)
+				chosen := plan(files, openFiles, mergeRows)
 				if chosen == nil {
 					break
 				}
 				merged := file{Name: fmt.Sprint("m", i, len(files))}
 				for _, f := range chosen {
-					if f.Rows >= fullRows {
+					if f.Rows >= mergeRows/2 {
 						rt.Fatalf("a full file of %d rows is written again", f.Rows)
 					}
 					merged.Rows += f.Rows
 					files = slices.DeleteFunc(files, func(x file) bool { return x.Name == f.Name })
 				}
-				if merged.Rows > 2*fullRows || len(chosen) < openFiles {
+				if merged.Rows > mergeRows || len(chosen) < openFiles {
 					rt.Fatalf("%d files make %d rows", len(chosen), merged.Rows)
 				}
 				written += merged.Rows
@@ -133,7 +133,7 @@ func TestPlanIsThrifty(t *testing.T) {
 		if written > 6*came {
 			rt.Fatalf("%d rows came, %d were written", came, written)
 		}
-		if most := 40 + int(came/fullRows); len(files) > most {
+		if most := 40 + int(2*came/mergeRows); len(files) > most {
 			rt.Fatalf("%d files for %d rows", len(files), came)
 		}
 	})
@@ -141,15 +141,15 @@ func TestPlanIsThrifty(t *testing.T) {
 
 func TestTrickleOfLateRowsLeavesBigFilesAlone(t *testing.T) {
 	t.Parallel()
-	files := []file{{Name: "day", Rows: 900_000}}
+	files := []file{{Name: "day", Rows: 500_000}}
 	big := 0
 	for i := range 500 {
 		files = append(files, file{Name: fmt.Sprint(i), Rows: 50})
-		for chosen := plan(files, 2); chosen != nil; chosen = plan(files, 2) {
+		for chosen := plan(files, 2, mergeRows); chosen != nil; chosen = plan(files, 2, mergeRows) {
 			m := file{Name: fmt.Sprint("m", i)}
 			for _, f := range chosen {
 				m.Rows += f.Rows
-				if f.Rows >= 900_000 {
+				if f.Rows >= 500_000 {
 					big++
 				}
 				files = slices.DeleteFunc(files, func(x file) bool { return x.Name == f.Name })

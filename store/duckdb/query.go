@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	duckdb "github.com/duckdb/duckdb-go/v2"
@@ -25,10 +26,13 @@ import (
 type readers struct {
 	connector *duckdb.Connector
 	slots     chan *duckdb.Conn // nil: not connected yet
+
+	mu      sync.Mutex
+	running map[*context.CancelCauseFunc]bool
 }
 
 func newReaders(c *duckdb.Connector, n int) *readers {
-	r := &readers{connector: c, slots: make(chan *duckdb.Conn, n)}
+	r := &readers{connector: c, slots: make(chan *duckdb.Conn, n), running: map[*context.CancelCauseFunc]bool{}}
 	for range n {
 		r.slots <- nil
 	}
@@ -49,6 +53,33 @@ func (r *readers) get(ctx context.Context) (*duckdb.Conn, error) {
 			return nil, err
 		}
 		return fresh.(*duckdb.Conn), nil
+	}
+}
+
+// errGaveWay is why a query was stopped for want of memory. Queries and new
+// rows share it, and new rows come first.
+var errGaveWay = fmt.Errorf("the query takes too much memory, which new events need: %w", picket.TooLarge)
+
+// begin registers a query that gives way when asked to.
+func (r *readers) begin(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running[&cancel] = true
+	return ctx, func() {
+		cancel(nil)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.running, &cancel)
+	}
+}
+
+// giveWay stops all queries that run.
+func (r *readers) giveWay() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for cancel := range r.running {
+		(*cancel)(errGaveWay)
 	}
 }
 
@@ -104,10 +135,15 @@ func (s *Store) query(ctx context.Context, query string, args []any) (*answer, e
 		return nil, err
 	}
 	defer func() { s.readers.slots <- conn }()
+	ctx, end := s.readers.begin(ctx)
+	defer end()
 	v := s.versions.acquire()
 	defer s.versions.release(v)
 	rows, stmt, err := run(ctx, conn, head+v.prelude(s.opts.Dir, named(s.physical(), query), query, store.WindowOf(ctx))+rest, values)
 	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errGaveWay) {
+			return nil, cause
+		}
 		return nil, err
 	}
 	return &answer{rows: rows, stmt: stmt, columns: rows.Columns(), values: make([]driver.Value, len(rows.Columns()))}, nil

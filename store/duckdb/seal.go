@@ -51,7 +51,7 @@ func (s *Store) due() bool {
 func (s *Store) report(ctx context.Context, what string, err error) {
 	if err != nil && ctx.Err() == nil {
 		s.metrics.failures.Inc()
-		s.opts.Log.Error("event store, tries again", "step", what, "dir", s.opts.Dir, "error", err)
+		s.opts.Log.Error("event store, tries again", "step", what, "dir", s.opts.Dir, "error", brief(err))
 	}
 }
 
@@ -61,10 +61,13 @@ func (s *Store) report(ctx context.Context, what string, err error) {
 func (s *Store) Seal(ctx context.Context) error {
 	s.sealing.Lock()
 	defer s.sealing.Unlock()
-	s.mu.Lock()
-	left := s.cold != nil // by a seal that failed
-	s.mu.Unlock()
+	left := s.frozen()
 	err := s.sealTable(ctx)
+	if outOfMemory(err) {
+		s.readers.giveWay()
+		left = s.frozen()
+		err = s.sealTable(ctx)
+	}
 	if err == nil && left {
 		err = s.sealTable(ctx)
 	}
@@ -75,6 +78,13 @@ func (s *Store) Seal(ctx context.Context) error {
 		s.opts.OnSealed(s.Sealed())
 	}
 	return nil
+}
+
+// frozen reports whether a seal that failed has left a table.
+func (s *Store) frozen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cold != nil
 }
 
 func (s *Store) sealTable(ctx context.Context) error {
