@@ -28,7 +28,7 @@ type Options struct {
 	MemoryMB  int           // for queries and rows in memory, 1024; compaction takes a third more while it runs, at least 384
 	Threads   int           // of all queries together, 2
 	Queries   int           // that run at once; 8
-	SealRows  int           // rows in memory that make a file; 131072
+	SealRows  int           // rows in memory that make a file; 65536
 	SealBytes int64         // size of rows in memory that makes a file; a fifth of MemoryMB
 	SealAge   time.Duration // of the oldest row in memory that makes a file; 5 minutes
 	OnSealed  func(store.Position)
@@ -52,7 +52,7 @@ func (o *Options) defaults() error {
 	def(&o.MemoryMB, 1024)
 	def(&o.Threads, 2)
 	def(&o.Queries, 8)
-	def(&o.SealRows, 128<<10)
+	def(&o.SealRows, 64<<10)
 	if o.SealBytes == 0 {
 		o.SealBytes = int64(o.MemoryMB) << 20 / 5
 	}
