@@ -6,10 +6,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -118,20 +121,25 @@ type server struct {
 	address bench.Server // for its client side
 }
 
-func free(t *testing.T) string {
+// free returns n different addresses that nothing listens on.
+func free(t *testing.T, n int) (out []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // when all are chosen: one port could be given twice
+		out = append(out, l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return out
 }
 
 func startServer(t *testing.T, data string) *server {
 	t.Helper()
 	s := &server{t: t, cfg: Default(), done: make(chan error, 1)}
-	s.cfg.Data, s.cfg.Portal.Listen, s.cfg.Gateway.Listen = data, free(t), free(t)
+	ports := free(t, 2)
+	s.cfg.Data, s.cfg.Portal.Listen, s.cfg.Gateway.Listen = data, ports[0], ports[1]
 	s.cfg.Store.MemoryMB = 512
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -139,16 +147,26 @@ func startServer(t *testing.T, data string) *server {
 	s.address.Portal, s.address.Gateway = s.cfg.Portal.Listen, s.cfg.Gateway.Listen
 	wait, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
+	answer := ""
 	err := bench.Poll(wait, 20*time.Millisecond, func() bool {
+		select {
+		case err := <-s.done:
+			t.Fatalf("the server ended at its start: %v\n%s", err, s.errs.Tail(3000))
+		default:
+		}
 		resp, err := http.Get("http://" + s.cfg.Portal.Listen + "/readyz")
 		if err != nil {
+			answer = err.Error()
 			return false
 		}
-		resp.Body.Close()
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		answer = fmt.Sprint(resp.Status, " ", string(text), err)
 		return resp.StatusCode == http.StatusOK
 	})
 	if err != nil {
-		t.Fatalf("not ready: %s", s.errs.Tail(3000))
+		stacks := make([]byte, 1<<20)
+		t.Fatalf("not ready: %s\n%s\n%s", answer, s.errs.Tail(3000), stacks[:runtime.Stack(stacks, true)])
 	}
 	password, err := os.ReadFile(filepath.Join(data, passwordFile))
 	if err != nil {
