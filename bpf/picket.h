@@ -209,11 +209,20 @@ struct sys_enter_frame { u64 common; s64 id; u64 args[6]; };
 
 enum record_type {
 	REC_EXEC = 1, REC_FORK, REC_EXIT, REC_FILE, REC_PATHOP, REC_NET, REC_DNS, REC_FLOW, REC_TASK,
+	REC_ACTION,  // anything else that a process did, by enum action
+	REC_LINE,    // a line that a shell read
+	REC_PAYLOAD, // the first bytes of a stream
+	REC_SUMMARY, // what a rate limit left out
 };
 // Classes of the loss counters: one per kind of event that can be lost.
 enum class {
 	CLASS_EXEC, CLASS_FORK, CLASS_EXIT, CLASS_FILE, CLASS_DELETE, CLASS_RENAME, CLASS_LINK,
 	CLASS_CONNECT, CLASS_ACCEPT, CLASS_LISTEN, CLASS_DNS, CLASS_FLOW,
+	CLASS_ATTRIBUTE, // permissions, owners, extended attributes, mounts
+	CLASS_PRIVILEGE, // identities, capabilities, namespaces, other processes
+	CLASS_KERNEL,    // modules, programs, tracing, settings
+	CLASS_IMAGE,     // executable mappings
+	CLASS_CLOSE, CLASS_PAYLOAD, CLASS_SOCKET, CLASS_SCRIPT, CLASS_SUMMARY,
 	CLASS_NESTED, // not a kind of event: runs of network_nested in place of network_state
 	CLASS_MAX,
 };
@@ -324,6 +333,39 @@ struct dns_record {
 	u8 laddr[16], raddr[16];
 	u32 payload_len, payload_total;
 	u8 payload[DNS_MAX];
+};
+
+// What a process did, in the terms of the system call or hook that told it:
+// args hold its plain arguments in their order there, one or two texts follow,
+// each with the folder that it is relative to (as in pathop_record).
+enum action {
+	ACT_NONE,
+	// files
+	ACT_CHMOD, ACT_CHOWN, ACT_SETXATTR, ACT_REMOVEXATTR, ACT_UTIMES, ACT_ATTRIBUTES, ACT_MKNOD,
+	ACT_MOUNT, ACT_UNMOUNT, ACT_MAP_IMAGE,
+	// privileges
+	ACT_SETUID, ACT_SETGID, ACT_SETGROUPS, ACT_CAPSET, ACT_UNSHARE, ACT_SETNS, ACT_CHROOT, ACT_PIVOT_ROOT,
+	ACT_SECCOMP, ACT_PRCTL, ACT_PTRACE, ACT_VM_WRITE, ACT_VM_READ, ACT_MEM_WRITE, ACT_SIGNAL, ACT_PRIORITY,
+	ACT_MEMFD, ACT_KEYCTL, ACT_PERSONALITY,
+	// kernel
+	ACT_MODULE_LOAD, ACT_MODULE_UNLOAD, ACT_BPF_PROG, ACT_BPF_MAP, ACT_BPF_OTHER, ACT_KEXEC, ACT_PERF, ACT_IO_URING,
+	ACT_REBOOT, ACT_SETTIME, ACT_HOSTNAME, ACT_SWAP, ACT_SYSCTL, ACT_DEVICE_MEMORY, ACT_USERFAULTFD, ACT_QUOTA,
+	// sockets
+	ACT_RAW_SOCKET, ACT_PACKET_SOCKET, ACT_UNIX_CONNECT, ACT_SOCKET_FILTER, ACT_PROMISC, ACT_TUNNEL, ACT_FIREWALL,
+	ACT_NETLINK,
+};
+
+struct action_record {
+	struct header h;
+	u32 action;
+	s32 result;       // of the system call; 0 where a hook has none
+	u64 args[6];
+	u32 target_pid;   // process that it is done to; 0: none
+	u32 target_uid;
+	u64 target_start;
+	u64 caps;         // effective capabilities afterwards
+	struct image_part image; // of the file that it is done to; ino 0: not known
+	u32 base1_len, name1_len, base2_len, name2_len;
 };
 
 // ---- maps ---------------------------------------------------------------
@@ -546,4 +588,5 @@ _Static_assert(sizeof(struct header) == 96, "header");
 _Static_assert(sizeof(struct task_part) == 48 && sizeof(struct image_part) == 48, "parts");
 _Static_assert(sizeof(struct exec_record) == 224 && sizeof(struct fork_record) == 112 && sizeof(struct exit_record) == 128, "process");
 _Static_assert(sizeof(struct open_file) == 56 && sizeof(struct file_record) == 224 && sizeof(struct pathop_record) == 120, "file");
+_Static_assert(sizeof(struct action_record) == 96 + 8 + 48 + 24 + 48 + 16, "action");
 _Static_assert(sizeof(struct net_record) == 144 && __builtin_offsetof(struct dns_record, payload) == 144, "network");

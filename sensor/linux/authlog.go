@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 // logonNote is what one source says of a logon, before it is matched with
@@ -30,7 +32,7 @@ type logonNote struct {
 // parseAuthLine reads one line of auth.log. Lines that tell of no logon
 // return false.
 func parseAuthLine(line string) (logonNote, bool) {
-	program, pid, text, ok := splitSyslog(clean(line))
+	program, pid, text, ok := splitSyslog(record.Clean(line))
 	if !ok {
 		return logonNote{}, false
 	}

@@ -7,6 +7,7 @@ package linux
 import (
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 const (
@@ -205,7 +206,7 @@ func (p *process) inherit(from *process) {
 }
 
 // refresh takes from a record what may have changed since the last one.
-func (p *process) refresh(h *header) {
+func (p *process) refresh(h *record.Header) {
 	p.uid, p.euid, p.gid, p.egid = h.UID, h.EUID, h.GID, h.EGID
 	p.audit, p.sid, p.netNS = h.Audit, h.SID, h.NetNS
 	if p.name == "" {
@@ -213,7 +214,7 @@ func (p *process) refresh(h *header) {
 	}
 }
 
-func (p *process) applyTask(t *taskPart) {
+func (p *process) applyTask(t *record.TaskPart) {
 	p.caps = t.Caps
 	p.mntNS, p.pidNS, p.netNS, p.usrNS = t.MntNS, t.PidNS, t.NetNS, t.UsrNS
 	p.tty = ttyName(t.TTY)

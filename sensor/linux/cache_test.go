@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 	"pgregory.net/rapid"
 )
 
@@ -173,8 +174,8 @@ func TestUnknownProcess(t *testing.T) {
 	f := newOffline(t, logonPaths{})
 	_, records := captured(t)
 	for _, b := range records {
-		if rec, err := decode(b); err == nil {
-			if r, ok := rec.(*exitRecord); ok && r.Code&0x7f != 0 {
+		if rec, err := record.Decode(b); err == nil {
+			if r, ok := rec.(*record.Exit); ok && r.Code&0x7f != 0 {
 				f.handle(b)
 				f.handle(b) // the second last thread
 			}

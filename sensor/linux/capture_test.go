@@ -14,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/picket-edr/picket/sensor/linux/kernel"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 // TestCaptureRecords writes the records of testdata/records anew, as this
@@ -22,18 +25,18 @@ func TestCaptureRecords(t *testing.T) {
 	if os.Getenv("PICKET_CAPTURE") == "" {
 		t.Skip("set PICKET_CAPTURE=1 to record testdata/records anew")
 	}
-	k, hooks := openKernel()
-	defer k.close()
+	k, hooks := kernel.Open(nil)
+	defer k.Close()
 	for _, h := range hooks {
 		if !h.Attached {
 			t.Fatalf("%s: %s", h.Kind, h.Error)
 		}
 	}
-	r, err := openRings(k.maps["priority"], k.maps["bulk"])
+	r, err := k.Rings()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
+	defer r.Close()
 	dir := "/tmp/picket-records"
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -43,7 +46,7 @@ func TestCaptureRecords(t *testing.T) {
 		`exec env -i LD_PRELOAD= SSH_CONNECTION="192.0.2.7 40000 192.0.2.1 22" SECRET=x /bin/sh -c 'kill -TERM $$'`
 	// Nothing of this machine goes into the records: a control group, folder
 	// and environment of their own.
-	group := filepath.Join(k.cgroup, "docker-"+strings.Repeat("0123456789abcdef", 4)+".scope")
+	group := filepath.Join(k.Cgroup(), "docker-"+strings.Repeat("0123456789abcdef", 4)+".scope")
 	if err := os.Mkdir(group, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -90,30 +93,30 @@ func TestCaptureRecords(t *testing.T) {
 	saveRecords(t, r, uint32(c.Process.Pid), uint32(os.Getpid()))
 }
 
-func saveRecords(t *testing.T, r *rings, child, self uint32) {
+func saveRecords(t *testing.T, r *kernel.Rings, child, self uint32) {
 	n := 0
 	save := func(b []byte) {
-		rec, err := decode(b)
+		rec, err := record.Decode(b)
 		if err != nil {
 			t.Fatal(err)
 		}
 		kind := ""
-		var h *header
+		var h *record.Header
 		switch x := rec.(type) {
-		case *execRecord:
-			kind, h = "exec", &x.header
-		case *forkRecord:
-			kind, h = "fork", &x.header
-		case *exitRecord:
-			kind, h = "exit", &x.header
-		case *fileRecord:
-			kind, h = "file", &x.header
-		case *pathOpRecord:
-			kind, h = "pathop", &x.header
-		case *netRecord:
-			kind, h = "net", &x.header
-		case *dnsRecord:
-			kind, h = "dns", &x.header
+		case *record.Exec:
+			kind, h = "exec", &x.Header
+		case *record.Fork:
+			kind, h = "fork", &x.Header
+		case *record.Exit:
+			kind, h = "exit", &x.Header
+		case *record.File:
+			kind, h = "file", &x.Header
+		case *record.PathOp:
+			kind, h = "pathop", &x.Header
+		case *record.Net:
+			kind, h = "net", &x.Header
+		case *record.DNS:
+			kind, h = "dns", &x.Header
 		}
 		net := kind == "net" || kind == "dns"
 		mine := h.PID == self && (net || kind == "fork") || !net && (h.PID == child || h.PPID == child)
@@ -132,8 +135,8 @@ func saveRecords(t *testing.T, r *rings, child, self uint32) {
 	if err := os.MkdirAll("testdata/records", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	batch := r.takeBulk(1000)
-	r.eachPriority(save)
+	batch := r.TakeBulk(1000)
+	r.EachPriority(save)
 	for _, b := range batch {
 		save(b)
 	}

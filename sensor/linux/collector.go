@@ -18,6 +18,8 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/kernel"
+	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
@@ -31,6 +33,7 @@ type Options struct {
 	HashMaxBytes int64                // larger images are not hashed; 0: 256 MiB
 	ExcludePIDs  []int                // processes whose doings are not collected
 	NextReportID func() int64         // number of the next row within the boot
+	Rungs        map[string]string    // rung to take by kind of event; empty: the best that works
 }
 
 // Collector gathers the events of this host.
@@ -39,8 +42,8 @@ type Collector struct {
 	log    *slog.Logger
 	host   string
 	hooks  []picket.Hook
-	kernel *kernel
-	rings  *rings
+	kernel *kernel.Kernel
+	rings  *kernel.Rings
 
 	clock      *clock
 	lost, sent *tally
@@ -53,15 +56,16 @@ type Collector struct {
 	cache      *cache
 	names      *names
 	logons     *logons
+	sources    []*source
 	inbox      chan func() // work that other goroutines leave for the reader
 
 	booted     event.Time // worked out once: it drifts with the clock
-	held       map[heldKey]*fileRecord
+	held       map[heldKey]*record.File
 	patient    []queued          // rows of the snapshot that wait for their hash
 	snapshotAt uint64            // boot clock
 	told       map[string]uint64 // losses that a row has told
 	counters   struct {
-		last   []kernelCounter
+		last   []kernel.Counter
 		missed uint64 // runs of programs that the kernel skipped
 	}
 	closing sync.Once
@@ -86,6 +90,7 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 		c.log.WarnContext(ctx, "kernel events cannot be collected", "error", err)
 	}
 	c.hooks = append(c.hooks, c.logons.hook())
+	c.addSources(sourceList())
 	if !slices.ContainsFunc(c.hooks, func(h picket.Hook) bool { return h.Attached }) {
 		return nil, errors.Join(fmt.Errorf("no hook works on this host: %w", picket.Unavailable), c.Close())
 	}
@@ -99,7 +104,7 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 func assemble(o Options, host string, u *users, containers *containers, paths logonPaths) *Collector {
 	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(),
 		users: u, containers: containers, plans: newPlans(), names: newNames(),
-		held: map[heldKey]*fileRecord{}, inbox: make(chan func(), 256)}
+		held: map[heldKey]*record.File{}, inbox: make(chan func(), 256)}
 	c.cache = newCache(o.DeviceID, o.BootID, c.clock, c.lost)
 	c.out = newOutbox(o.Sink, o.NextReportID, c.lost, c.sent)
 	c.hash = newHasher(o.HashMaxBytes, c.lost, func() { c.out.flush(false) })
@@ -109,16 +114,13 @@ func assemble(o Options, host string, u *users, containers *containers, paths lo
 }
 
 func (c *Collector) openKernel() error {
-	c.kernel, c.hooks = openKernel()
-	if c.kernel.maps["bulk"] == nil {
-		return errors.New("no ring buffer")
-	}
+	c.kernel, c.hooks = kernel.Open(c.o.Rungs)
 	for _, pid := range c.o.ExcludePIDs {
-		if err := c.kernel.maps["excluded"].Put(uint32(pid), uint32(1)); err != nil {
-			c.log.Warn("process cannot be excluded", "pid", pid, "error", err)
+		if err := c.kernel.Exclude(pid); err != nil {
+			c.log.Warn("process cannot be excluded", "error", err)
 		}
 	}
-	r, err := openRings(c.kernel.maps["priority"], c.kernel.maps["bulk"])
+	r, err := c.kernel.Rings()
 	c.rings = r
 	return err
 }
@@ -133,6 +135,9 @@ func (c *Collector) Run(ctx context.Context) error {
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.logons.run(gctx) })
+	for _, s := range c.sources {
+		g.Go(func() error { return c.runSource(gctx, s) })
+	}
 	g.Go(func() error { return c.inventory(gctx) })
 	g.Go(func() error { return c.read(gctx) })
 	err := g.Wait()
@@ -174,10 +179,10 @@ func (c *Collector) Close() error {
 	var err error
 	c.closing.Do(func() {
 		if c.rings != nil {
-			err = c.rings.close()
+			err = c.rings.Close()
 		}
 		if c.kernel != nil {
-			err = errors.Join(err, c.kernel.close())
+			err = errors.Join(err, c.kernel.Close())
 		}
 	})
 	return err
@@ -203,7 +208,7 @@ func (c *Collector) read(ctx context.Context) error {
 	if c.rings == nil {
 		return c.idle(ctx)
 	}
-	wake := context.AfterFunc(ctx, c.rings.interrupt)
+	wake := context.AfterFunc(ctx, c.rings.Interrupt)
 	defer wake()
 	favour()
 	c.snapshot()
@@ -219,11 +224,11 @@ func (c *Collector) read(ctx context.Context) error {
 			active = now
 			time.Sleep(lookAgain)
 		case now.Sub(active) < stayAwake || !c.out.idle() || len(c.patient) > 0:
-			c.rings.wait(lookAgain)
+			c.rings.Wait(lookAgain)
 			c.out.flush(false)
 			c.releasePatient(false)
 		default:
-			c.rings.wait(tick)
+			c.rings.Wait(tick)
 		}
 	}
 	return c.finish()
@@ -256,11 +261,11 @@ func (c *Collector) idle(ctx context.Context) error {
 // finish detaches and empties the rings, so that all that was counted as
 // produced has come out.
 func (c *Collector) finish() error {
-	c.kernel.watchFiles(false)
+	c.kernel.WatchFiles(false)
 	c.drainAll()
 	c.releaseHeld(c.clock.now(), true)
 	c.sweepOpenFiles(true) // while closes are still seen: a file is told once
-	err := c.kernel.detach()
+	err := c.kernel.Detach()
 	c.drainAll()
 	c.runInbox()
 	c.releasePatient(true)
@@ -301,7 +306,7 @@ func (c *Collector) do(f func()) bool {
 		return false
 	}
 	if c.rings != nil {
-		c.rings.interrupt()
+		c.rings.Interrupt()
 	}
 	return true
 }
@@ -312,8 +317,8 @@ func (c *Collector) do(f func()) bool {
 func (c *Collector) drain() int {
 	total := 0
 	for total < maxInARound {
-		batch := c.rings.takeBulk(bulkAtOnce)
-		n := c.rings.eachPriority(c.handle)
+		batch := c.rings.TakeBulk(bulkAtOnce)
+		n := c.rings.EachPriority(c.handle)
 		for _, b := range batch {
 			c.handle(b)
 		}
@@ -327,26 +332,33 @@ func (c *Collector) drain() int {
 
 // handle turns one record into rows.
 func (c *Collector) handle(b []byte) {
-	rec, err := decode(b)
+	rec, err := record.Decode(b)
 	if err != nil {
 		c.lost.add("decode", 1)
 		return
 	}
+	c.onRecord(rec)
+}
+
+// onRecord turns one decoded record, whoever made it, into rows.
+func (c *Collector) onRecord(rec any) {
 	switch r := rec.(type) {
-	case *execRecord:
+	case *record.Exec:
 		c.onExec(r)
-	case *forkRecord:
+	case *record.Fork:
 		c.onFork(r)
-	case *exitRecord:
+	case *record.Exit:
 		c.onExit(r)
-	case *fileRecord:
+	case *record.File:
 		c.onFile(r)
-	case *pathOpRecord:
+	case *record.PathOp:
 		c.onPathOp(r)
-	case *netRecord:
+	case *record.Net:
 		c.onNet(r)
-	case *dnsRecord:
+	case *record.DNS:
 		c.onDNS(r)
+	case *record.Action:
+		c.onAction(r)
 	}
 }
 
@@ -393,5 +405,5 @@ func hostName() string {
 	if err != nil {
 		return ""
 	}
-	return strings.ToLower(clean(name))
+	return strings.ToLower(record.Clean(name))
 }

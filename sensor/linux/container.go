@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"strings"
+
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 const (
@@ -110,7 +112,7 @@ func dockerImage(b []byte) string {
 	if json.Unmarshal(b, &v) != nil {
 		return ""
 	}
-	return clean(v.Config.Image)
+	return record.Clean(v.Config.Image)
 }
 
 // ociImage reads the image name from the annotations that the runtimes add to
@@ -125,7 +127,7 @@ func ociImage(b []byte) string {
 		"org.opencontainers.image.ref.name", "io.podman.annotations.image",
 	} {
 		if img := v.Annotations[key]; img != "" {
-			return clean(img)
+			return record.Clean(img)
 		}
 	}
 	return ""

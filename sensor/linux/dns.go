@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -91,7 +92,7 @@ func answer(p *dnsmessage.Parser, h dnsmessage.ResourceHeader) (string, netip.Ad
 		return fmt.Sprintf("%d %s", r.Pref, nameText(r.MX)), netip.Addr{}, err
 	case dnsmessage.TypeTXT:
 		r, err := p.TXTResource()
-		return clean(strings.Join(r.TXT, "")), netip.Addr{}, err
+		return record.Clean(strings.Join(r.TXT, "")), netip.Addr{}, err
 	case dnsmessage.TypeSRV:
 		r, err := p.SRVResource()
 		return fmt.Sprintf("%d %d %d %s", r.Priority, r.Weight, r.Port, nameText(r.Target)), netip.Addr{}, err
@@ -106,7 +107,7 @@ func answer(p *dnsmessage.Parser, h dnsmessage.ResourceHeader) (string, netip.Ad
 // nameText is a name as it is searched for: lower case, no final dot.
 func nameText(n dnsmessage.Name) string {
 	s := strings.ToLower(strings.TrimSuffix(n.String(), "."))
-	return clean(s)
+	return record.Clean(s)
 }
 
 func kindName(t dnsmessage.Type) string {
@@ -142,12 +143,12 @@ func codeName(c dnsmessage.RCode) string {
 
 // onDNS tells of a name that was asked for or answered. What is no such
 // message, but uses its port, is told as a flow.
-func (c *Collector) onDNS(r *dnsRecord) {
-	p := c.actor(&r.header)
+func (c *Collector) onDNS(r *record.DNS) {
+	p := c.actor(&r.Header)
 	m, err := parseDNS(r.Payload)
 	if err != nil {
 		c.lost.add("decode.dns", 1)
-		if r.Direction == dnsQuery {
+		if r.Direction == record.DNSQuery {
 			row := c.networkRow("ConnectionSuccess", c.clock.time(r.Time), p, 17, r.Local, r.Remote)
 			c.out.push(row, nil, actorImage(p), false)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -80,8 +81,8 @@ func TestParseDNS(t *testing.T) {
 
 func dnsBytes(direction uint16, payload []byte) []byte {
 	b := make([]byte, 144+len(payload))
-	binary.LittleEndian.PutUint16(b, recDNS)
-	binary.LittleEndian.PutUint16(b[2:], flagNoTask)
+	binary.LittleEndian.PutUint16(b, record.TypeDNS)
+	binary.LittleEndian.PutUint16(b[2:], record.FlagNoTask)
 	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)))
 	binary.LittleEndian.PutUint16(b[96:], 2)
 	binary.LittleEndian.PutUint16(b[98:], direction)
@@ -98,7 +99,7 @@ func dnsBytes(direction uint16, payload []byte) []byte {
 func TestAnswersNameLaterConnections(t *testing.T) {
 	t.Parallel()
 	f := newOffline(t, logonPaths{})
-	f.handle(dnsBytes(dnsAnswer, reply(t)))
+	f.handle(dnsBytes(record.DNSAnswer, reply(t)))
 	rows := f.take()
 	r, ok := rows[0].(*event.DeviceEvents)
 	if len(rows) != 1 || !ok || r.ActionType != "DnsQueryResponse" || r.DnsQueryName != "www.example.test" || r.DnsResponseCode != "NOERROR" ||
@@ -119,8 +120,8 @@ func TestAnswersNameLaterConnections(t *testing.T) {
 func TestNotDNS(t *testing.T) {
 	t.Parallel()
 	f := newOffline(t, logonPaths{})
-	f.handle(dnsBytes(dnsQuery, []byte("tunnel")))
-	f.handle(dnsBytes(dnsAnswer, []byte("tunnel")))
+	f.handle(dnsBytes(record.DNSQuery, []byte("tunnel")))
+	f.handle(dnsBytes(record.DNSAnswer, []byte("tunnel")))
 	rows := f.take()
 	if len(rows) != 1 || columns(rows[0])["ActionType"] != "ConnectionSuccess" {
 		t.Errorf("got %d rows", len(rows))

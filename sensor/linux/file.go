@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 )
 
 // onFile tells of a file that was written and closed.
-func (c *Collector) onFile(r *fileRecord) {
+func (c *Collector) onFile(r *record.File) {
 	if r.Image.Sup == procMagic && !tellingProcFile(r.Path) {
 		return
 	}
@@ -40,17 +41,17 @@ func (c *Collector) onFile(r *fileRecord) {
 
 // opener is the process that opened a file; the one that closed it may be a
 // child that inherited it.
-func (c *Collector) opener(r *fileRecord) *process {
-	closer := c.actor(&r.header)
+func (c *Collector) opener(r *record.File) *process {
+	closer := c.actor(&r.Header)
 	if p := c.cache.get(r.OpenerPID, r.OpenerStart); p != nil {
 		return p.at(r.Time)
 	}
 	return closer
 }
 
-func (c *Collector) fileRow(r *fileRecord, p *process) {
+func (c *Collector) fileRow(r *record.File, p *process) {
 	action := "FileModified"
-	if r.FileFlags&fileCreated != 0 && r.FileFlags&fileReported == 0 {
+	if r.FileFlags&record.FileCreated != 0 && r.FileFlags&record.FileReported == 0 {
 		action = "FileCreated"
 	}
 	row := &event.DeviceFileEvents{Timestamp: c.clock.time(r.Time), ActionType: action}
@@ -61,7 +62,7 @@ func (c *Collector) fileRow(r *fileRecord, p *process) {
 	row.BytesWritten = bytesWritten(r)
 	row.RequestProtocol = "Local"
 	extra := map[string]any{}
-	if r.FileFlags&fileStillOpen != 0 {
+	if r.FileFlags&record.FileStillOpen != 0 {
 		extra["StillOpen"] = true
 	}
 	if r.Image.Nlink == 0 {
@@ -90,14 +91,14 @@ func actorImage(p *process) *image {
 
 // bytesWritten tells how much was written where that can be said for certain:
 // a file written from its start to its end, or only appended to.
-func bytesWritten(r *fileRecord) int64 {
+func bytesWritten(r *record.File) int64 {
 	size := int64(r.Image.Size)
 	switch {
-	case r.FileFlags&fileReported != 0 || int64(r.Pos) != size:
+	case r.FileFlags&record.FileReported != 0 || int64(r.Pos) != size:
 		return 0
-	case r.FileFlags&fileAppend != 0 && r.FileFlags&fileTruncated == 0:
+	case r.FileFlags&record.FileAppend != 0 && r.FileFlags&record.FileTruncated == 0:
 		return max(size-r.SizeAtOpen, 0)
-	case r.FileFlags&fileWriteOnly != 0 && r.FileFlags&(fileCreated|fileTruncated) != 0:
+	case r.FileFlags&record.FileWriteOnly != 0 && r.FileFlags&(record.FileCreated|record.FileTruncated) != 0:
 		return size
 	}
 	return 0
@@ -110,8 +111,8 @@ func tellingProcFile(path string) bool {
 }
 
 // onPathOp tells of a name that was removed, changed or added.
-func (c *Collector) onPathOp(r *pathOpRecord) {
-	p := c.actor(&r.header)
+func (c *Collector) onPathOp(r *record.PathOp) {
+	p := c.actor(&r.Header)
 	from, to := resolve(r.Base, r.Name), resolve(r.BaseNew, r.NameNew)
 	row := &event.DeviceFileEvents{Timestamp: c.clock.time(r.Time)}
 	c.plans.fill(row, c.describe(p))
@@ -121,21 +122,21 @@ func (c *Collector) onPathOp(r *pathOpRecord) {
 		extra["PathCut"] = true
 	}
 	switch r.Op {
-	case opUnlink:
+	case record.OpUnlink:
 		row.ActionType, row.FolderPath = "FileDeleted", from
-	case opRename:
+	case record.OpRename:
 		row.ActionType, row.FolderPath, row.PreviousFolderPath = "FileRenamed", to, from
 		row.PreviousFileName = baseName(from)
 		if r.Arg&renameSwap != 0 {
 			extra["Exchanged"] = true
 		}
-	case opLink:
+	case record.OpLink:
 		row.ActionType, row.FolderPath = "FileCreated", to
 		extra["FileType"], extra["Target"] = "HardLink", from
-	case opSymlink:
+	case record.OpSymlink:
 		row.ActionType, row.FolderPath = "FileCreated", to
 		extra["FileType"], extra["Target"] = "SymbolicLink", r.Name
-	case opTruncate:
+	case record.OpTruncate:
 		row.ActionType, row.FolderPath = "FileModified", from
 		extra["Truncated"] = true
 	default:

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 func TestBytesWritten(t *testing.T) {
@@ -19,16 +20,16 @@ func TestBytesWritten(t *testing.T) {
 		before    int64
 		want      int64
 	}{
-		"new, start to end":          {fileCreated | fileWriteOnly, 10, 10, 0, 10},
-		"new, position elsewhere":    {fileCreated | fileWriteOnly, 10, 4, 0, 0},
-		"new, also read":             {fileCreated, 10, 10, 0, 0},
-		"emptied and written":        {fileTruncated | fileWriteOnly, 7, 7, 0, 7},
-		"appended":                   {fileAppend | fileWriteOnly, 15, 15, 5, 10},
-		"appended, shrunk meanwhile": {fileAppend | fileWriteOnly, 3, 3, 5, 0},
-		"overwritten":                {fileWriteOnly, 10, 10, 10, 0},
-		"told before":                {fileCreated | fileWriteOnly | fileReported, 10, 10, 0, 0},
+		"new, start to end":          {record.FileCreated | record.FileWriteOnly, 10, 10, 0, 10},
+		"new, position elsewhere":    {record.FileCreated | record.FileWriteOnly, 10, 4, 0, 0},
+		"new, also read":             {record.FileCreated, 10, 10, 0, 0},
+		"emptied and written":        {record.FileTruncated | record.FileWriteOnly, 7, 7, 0, 7},
+		"appended":                   {record.FileAppend | record.FileWriteOnly, 15, 15, 5, 10},
+		"appended, shrunk meanwhile": {record.FileAppend | record.FileWriteOnly, 3, 3, 5, 0},
+		"overwritten":                {record.FileWriteOnly, 10, 10, 10, 0},
+		"told before":                {record.FileCreated | record.FileWriteOnly | record.FileReported, 10, 10, 0, 0},
 	} {
-		r := &fileRecord{FileFlags: c.flags, SizeAtOpen: c.before, Pos: c.pos}
+		r := &record.File{FileFlags: c.flags, SizeAtOpen: c.before, Pos: c.pos}
 		r.Image.Size = c.size
 		if got := bytesWritten(r); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
@@ -43,7 +44,7 @@ func TestProcFiles(t *testing.T) {
 		"/proc/sys/kernel/core_pattern": true, "/proc/1/mem": true, "/proc/sysrq-trigger": true,
 		"/proc/77/oom_score_adj": false, "/proc/self/attr/current": false, "/proc/1/uid_map": false,
 	} {
-		r := &fileRecord{Path: path}
+		r := &record.File{Path: path}
 		r.Image.Sup = procMagic
 		f.onFile(r)
 		if got := len(f.take()) == 1; got != told {
@@ -53,8 +54,8 @@ func TestProcFiles(t *testing.T) {
 }
 
 // held is a record of a file whose last close is still to come.
-func held(path string, at uint64) *fileRecord {
-	r := &fileRecord{Path: path, OpenedAt: at, Key: 0xffff888000000000, Held: true, FileFlags: fileCreated}
+func held(path string, at uint64) *record.File {
+	r := &record.File{Path: path, OpenedAt: at, Key: 0xffff888000000000, Held: true, FileFlags: record.FileCreated}
 	r.Time = at
 	r.Image.Size = 3
 	return r
@@ -93,15 +94,15 @@ func TestPathOperations(t *testing.T) {
 	t.Parallel()
 	f := newOffline(t, logonPaths{})
 	for _, c := range []struct {
-		r                  pathOpRecord
+		r                  record.PathOp
 		action, path, from string
 		extra              string
 	}{
-		{pathOpRecord{Op: opUnlink, Base: "/tmp", Name: "../etc/x"}, "FileDeleted", "/etc/x", "", ""},
-		{pathOpRecord{Op: opRename, Base: "/a", Name: "x", BaseNew: "/b", NameNew: "y", Arg: renameSwap}, "FileRenamed", "/b/y", "/a/x", "Exchanged"},
-		{pathOpRecord{Op: opLink, Base: "/a", Name: "x", BaseNew: "/b", NameNew: "y"}, "FileCreated", "/b/y", "", `"Target":"/a/x"`},
-		{pathOpRecord{Op: opSymlink, Base: "/", Name: "../up", BaseNew: "/b", NameNew: "y"}, "FileCreated", "/b/y", "", `"Target":"../up"`},
-		{pathOpRecord{Op: opTruncate, Base: "/a", Name: "x", IncompleteBaseName: true}, "FileModified", "/a/x", "", "PathCut"},
+		{record.PathOp{Op: record.OpUnlink, Base: "/tmp", Name: "../etc/x"}, "FileDeleted", "/etc/x", "", ""},
+		{record.PathOp{Op: record.OpRename, Base: "/a", Name: "x", BaseNew: "/b", NameNew: "y", Arg: renameSwap}, "FileRenamed", "/b/y", "/a/x", "Exchanged"},
+		{record.PathOp{Op: record.OpLink, Base: "/a", Name: "x", BaseNew: "/b", NameNew: "y"}, "FileCreated", "/b/y", "", `"Target":"/a/x"`},
+		{record.PathOp{Op: record.OpSymlink, Base: "/", Name: "../up", BaseNew: "/b", NameNew: "y"}, "FileCreated", "/b/y", "", `"Target":"../up"`},
+		{record.PathOp{Op: record.OpTruncate, Base: "/a", Name: "x", IncompleteBaseName: true}, "FileModified", "/a/x", "", "PathCut"},
 	} {
 		f.onPathOp(&c.r)
 		rows := f.take()
@@ -113,8 +114,8 @@ func TestPathOperations(t *testing.T) {
 			t.Errorf("row %v", columns(r))
 		}
 	}
-	f.onPathOp(&pathOpRecord{Op: 99})
-	f.onNet(&netRecord{Op: 99})
+	f.onPathOp(&record.PathOp{Op: 99})
+	f.onNet(&record.Net{Op: 99})
 	if n := f.lost.copy()["decode"]; n != 2 || len(f.take()) != 0 {
 		t.Errorf("unknown operations: counted %d", n)
 	}
@@ -128,11 +129,11 @@ func TestLostStart(t *testing.T) {
 	parent := f.cache.add(10, 100, nil)
 	parent.name, parent.path, parent.cmdline, parent.reported = "bash", "/bin/bash", "bash -i", true
 	f.cache.fork(parent, 11, 200)
-	end := &exitRecord{}
+	end := &record.Exit{}
 	end.PID, end.Start, end.Time, end.Comm = 11, 200, 300, "curl"
 	f.onExit(end)
 	f.cache.fork(parent, 12, 400)
-	quiet := &exitRecord{NeverExec: true}
+	quiet := &record.Exit{NeverExec: true}
 	quiet.PID, quiet.Start, quiet.Time = 12, 400, 500
 	f.onExit(quiet)
 	rows := f.take()

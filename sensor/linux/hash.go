@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 const (
@@ -36,7 +38,7 @@ type imageKey struct {
 	nsec      uint32
 }
 
-func keyOf(i imagePart) imageKey {
+func keyOf(i record.ImagePart) imageKey {
 	return imageKey{i.Dev, i.Ino, i.Size, i.CtimeSec, i.CtimeNsec}
 }
 
@@ -104,7 +106,7 @@ const (
 
 // get returns the image with a key and sees to it that it is hashed. It never
 // waits; nil means that there is nothing to hash.
-func (h *hasher) get(part imagePart, path string, pid uint32, why haste) *image {
+func (h *hasher) get(part record.ImagePart, path string, pid uint32, why haste) *image {
 	if part.Ino == 0 || part.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil
 	}

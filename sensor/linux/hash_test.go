@@ -16,16 +16,18 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 // partOf is what the kernel would say of a file.
-func partOf(t *testing.T, name string) imagePart {
+func partOf(t *testing.T, name string) record.ImagePart {
 	t.Helper()
 	var st unix.Stat_t
 	if err := unix.Stat(name, &st); err != nil {
 		t.Fatal(err)
 	}
-	return imagePart{Ino: st.Ino, Size: uint64(st.Size), CtimeSec: st.Ctim.Sec, CtimeNsec: uint32(st.Ctim.Nsec),
+	return record.ImagePart{Ino: st.Ino, Size: uint64(st.Size), CtimeSec: st.Ctim.Sec, CtimeNsec: uint32(st.Ctim.Nsec),
 		Dev: deviceOf(st.Dev), Mode: st.Mode, Nlink: uint32(st.Nlink)}
 }
 
@@ -126,10 +128,10 @@ func TestHashRefuses(t *testing.T) {
 	} else {
 		wait(again)
 	}
-	if i := h.get(imagePart{Ino: 1, Size: 1, Mode: unix.S_IFDIR}, "/", 0, running); i != nil {
+	if i := h.get(record.ImagePart{Ino: 1, Size: 1, Mode: unix.S_IFDIR}, "/", 0, running); i != nil {
 		t.Error("a folder was queued")
 	}
-	if i := h.get(imagePart{Ino: 1, Size: 1, Mode: unix.S_IFREG, Sup: 0x65735546}, "/mnt/fuse/x", 0, runnable); i != nil || lost.copy()["hash.remote"] != 1 {
+	if i := h.get(record.ImagePart{Ino: 1, Size: 1, Mode: unix.S_IFREG, Sup: 0x65735546}, "/mnt/fuse/x", 0, runnable); i != nil || lost.copy()["hash.remote"] != 1 {
 		t.Error("a file that a program serves was queued")
 	}
 	link := filepath.Join(t.TempDir(), "link")
@@ -153,7 +155,7 @@ func TestHashQueueAndMemoryAreBounded(t *testing.T) {
 	lost := newTally()
 	h := newHasher(0, lost, func() {}) // nobody takes from the queue
 	for n := range hashQueue + 5 {
-		h.get(imagePart{Ino: uint64(n + 1), Size: 1, Mode: unix.S_IFREG}, "/x", 0, running)
+		h.get(record.ImagePart{Ino: uint64(n + 1), Size: 1, Mode: unix.S_IFREG}, "/x", 0, running)
 	}
 	if n := lost.copy()["hash.queue_full"]; n != 5 {
 		t.Errorf("counted %d", n)
@@ -162,7 +164,7 @@ func TestHashQueueAndMemoryAreBounded(t *testing.T) {
 		for len(h.queue) > 0 {
 			<-h.queue
 		}
-		h.get(imagePart{Ino: uint64(n + 1), Size: 2, Mode: unix.S_IFREG}, "/x", 0, running)
+		h.get(record.ImagePart{Ino: uint64(n + 1), Size: 2, Mode: unix.S_IFREG}, "/x", 0, running)
 	}
 	if len(h.known) != hashCache || h.order.Len() != hashCache {
 		t.Errorf("%d images are remembered", len(h.known))

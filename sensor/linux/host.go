@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/sys/unix"
 )
 
@@ -50,7 +51,7 @@ func HostFacts() Facts {
 	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
-		f.Kernel = clean(unix.ByteSliceToString(u.Release[:]))
+		f.Kernel = record.Clean(unix.ByteSliceToString(u.Release[:]))
 	}
 	f.MachineID = oneLine("/etc/machine-id")
 	f.HardwareUUID = strings.ToLower(oneLine("/sys/class/dmi/id/product_uuid"))
@@ -68,7 +69,7 @@ func HostFacts() Facts {
 
 func oneLine(name string) string {
 	line, _, _ := strings.Cut(string(readSome(name, 4096)), "\n")
-	return clean(strings.TrimSpace(line))
+	return record.Clean(strings.TrimSpace(line))
 }
 
 // osRelease reads distribution and version from the text of os-release.
@@ -96,7 +97,7 @@ func keyValues(b []byte) map[string]string {
 		if s, err := strconv.Unquote(value); err == nil {
 			value = s
 		}
-		out[key] = clean(strings.Trim(value, `'"`))
+		out[key] = record.Clean(strings.Trim(value, `'"`))
 	}
 	return out
 }
@@ -180,7 +181,7 @@ func resolvers(b []byte) (servers []string, domain string) {
 				servers = append(servers, a.String())
 			}
 		case "search", "domain":
-			domain = clean(f[1])
+			domain = record.Clean(f[1])
 		}
 	}
 	return servers, domain

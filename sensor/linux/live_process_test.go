@@ -344,7 +344,7 @@ func TestLiveBecomingAnotherUser(t *testing.T) {
 func TestLiveContainer(t *testing.T) {
 	l := startLive(t, nil)
 	id := strings.Repeat("fedcba9876543210", 4)
-	group := filepath.Join(l.kernel.cgroup, "docker-"+id+".scope")
+	group := filepath.Join(l.kernel.Cgroup(), "docker-"+id+".scope")
 	if err := os.Mkdir(group, 0o755); err != nil {
 		t.Skipf("no control group can be made: %v", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 const (
@@ -368,7 +369,7 @@ func (c *Collector) onLogon(n logonNote) {
 	}
 	row.FailureReason, row.Protocol, row.LogonTty = n.reason, n.method, n.tty
 	if p != nil {
-		if p.audit != unset {
+		if p.audit != record.Unset {
 			row.LogonId = int64(p.audit)
 		}
 		if row.LogonTty == "" {

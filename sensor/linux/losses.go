@@ -5,90 +5,38 @@
 package linux
 
 import (
-	"encoding/binary"
-	"fmt"
 	"strings"
 
-	"github.com/cilium/ebpf"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/kernel"
 )
-
-const counterSize = 24 // three 64-bit numbers
 
 // countLosses takes over what the kernel could not write since the last look.
 func (c *Collector) countLosses() {
-	now, err := c.kernelCounters()
+	now, err := c.kernel.Counters()
 	if err != nil {
 		return
 	}
 	c.takeCounters(now)
 }
 
-func (c *Collector) takeCounters(now []kernelCounter) {
-	for i, class := range classes {
-		var before kernelCounter
+func (c *Collector) takeCounters(now []kernel.Counter) {
+	for i, class := range kernel.Classes {
+		var before kernel.Counter
 		if i < len(c.counters.last) {
 			before = c.counters.last[i]
 		}
 		if n := since(now[i].Lost, before.Lost); n > 0 {
-			c.lost.add(class.name, n)
-			c.out.miss(class.table, n)
+			c.lost.add(class.Name, n)
+			c.out.miss(class.Table, n)
 		}
 	}
 	c.counters.last = now
 }
 
-// kernelCounters sums the counters of each class over processors.
-func (c *Collector) kernelCounters() ([]kernelCounter, error) {
-	if c.kernel == nil || c.kernel.counters == nil {
-		return nil, fmt.Errorf("no counters: %w", ebpf.ErrMapIncompatible)
-	}
-	b := make([]byte, processors()*len(classes)*counterSize)
-	if _, err := c.kernel.counters.ReadAt(b, 0); err != nil {
-		return nil, fmt.Errorf("read counters: %w", err)
-	}
-	return sumCounters(b), nil
-}
-
-// sumCounters adds up the classes of all processors.
-func sumCounters(b []byte) []kernelCounter {
-	sums := make([]kernelCounter, len(classes))
-	for i := 0; len(b) >= counterSize; i++ {
-		n := &sums[i%len(classes)]
-		n.Produced += binary.LittleEndian.Uint64(b)
-		n.Lost += binary.LittleEndian.Uint64(b[8:])
-		n.Filtered += binary.LittleEndian.Uint64(b[16:])
-		b = b[counterSize:]
-	}
-	return sums
-}
-
-// skippedRuns counts programs that the kernel did not run because they would
-// have interrupted themselves, and that no other program stood in for.
-func (c *Collector) skippedRuns() uint64 {
-	if c.kernel == nil {
-		return 0
-	}
-	var n, network uint64
-	for name, p := range c.kernel.programs {
-		s, err := p.Stats()
-		switch {
-		case err != nil || name == "network_nested": // its own skipped runs had network_state run
-		case name == "network_state":
-			network = s.RecursionMisses
-		default:
-			n += s.RecursionMisses
-		}
-	}
-	if len(c.counters.last) > classNested {
-		network = since(network, c.counters.last[classNested].Produced)
-	}
-	return n + network
-}
-
 // tellLosses makes one row of what was lost since the last such row.
 func (c *Collector) tellLosses() {
-	missed := c.skippedRuns()
+	missed := c.kernel.Skipped()
 	if n := since(missed, c.counters.missed); n > 0 {
 		c.lost.add("kernel.skipped", n)
 		c.counters.missed = missed

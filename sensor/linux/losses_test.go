@@ -6,44 +6,26 @@ package linux
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"testing"
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/kernel"
 )
-
-func TestSumCounters(t *testing.T) {
-	t.Parallel()
-	b := make([]byte, 3*len(classes)*counterSize+7)
-	for cpu := range 3 {
-		for class := range classes {
-			at := b[(cpu*len(classes)+class)*counterSize:]
-			binary.LittleEndian.PutUint64(at, uint64(class))
-			binary.LittleEndian.PutUint64(at[8:], uint64(cpu))
-			binary.LittleEndian.PutUint64(at[16:], 1)
-		}
-	}
-	for class, n := range sumCounters(b) {
-		if want := (kernelCounter{uint64(3 * class), 3, 3}); n != want {
-			t.Errorf("class %d: %+v, want %+v", class, n, want)
-		}
-	}
-}
 
 // A loss in the kernel reaches the counters, the next row of its table, and a
 // row of its own, each once.
 func TestLossesAreTold(t *testing.T) {
 	t.Parallel()
 	f := newOffline(t, logonPaths{})
-	counters := make([]kernelCounter, len(classes))
+	counters := make([]kernel.Counter, len(kernel.Classes))
 	counters[0].Lost, counters[3].Lost, counters[4].Lost = 2, 5, 6
-	f.takeCounters(append([]kernelCounter(nil), counters...))
-	f.takeCounters(append([]kernelCounter(nil), counters...)) // nothing new
+	f.takeCounters(append([]kernel.Counter(nil), counters...))
+	f.takeCounters(append([]kernel.Counter(nil), counters...)) // nothing new
 	counters[3].Lost++
-	f.takeCounters(append([]kernelCounter(nil), counters...))
+	f.takeCounters(append([]kernel.Counter(nil), counters...))
 	f.tellLosses()
 	f.tellLosses()
 	f.out.push(&event.DeviceFileEvents{}, nil, nil, false)
@@ -118,10 +100,10 @@ func TestRunWithoutKernel(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := f.tasks(); err == nil {
+	if _, err := f.kernel.Tasks(); err == nil {
 		t.Error("processes were listed without a kernel")
 	}
-	if _, err := f.kernelCounters(); err == nil || errors.Is(err, picket.NotFound) {
+	if _, err := f.kernel.Counters(); err == nil || errors.Is(err, picket.NotFound) {
 		t.Errorf("counters without a kernel: %v", err)
 	}
 }

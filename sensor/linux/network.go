@@ -8,29 +8,30 @@ import (
 	"net/netip"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 // onNet tells of a connection or of a port opened for listening.
-func (c *Collector) onNet(r *netRecord) {
+func (c *Collector) onNet(r *record.Net) {
 	var action string
 	switch r.Op {
-	case netConnected:
+	case record.NetConnected:
 		action = "ConnectionSuccess"
-	case netFailed:
+	case record.NetFailed:
 		action = "ConnectionFailed"
-	case netAccepted:
+	case record.NetAccepted:
 		action = "InboundConnectionAccepted"
-	case netListen:
+	case record.NetListen:
 		action = "ListeningConnectionCreated"
 	default:
 		c.lost.add("decode", 1)
 		return
 	}
-	p := c.actor(&r.header)
+	p := c.actor(&r.Header)
 	row := c.networkRow(action, c.clock.time(r.Time), p, r.Protocol, r.Local, r.Remote)
 	row.ErrorCode = int64(r.Error)
 	extra := map[string]any{}
-	if r.Op == netFailed && r.Error == 0 {
+	if r.Op == record.NetFailed && r.Error == 0 {
 		extra["Cancelled"] = true // given up before an answer
 	}
 	row.AdditionalFields = toJSON(extra)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,13 +28,6 @@ type openFile struct {
 // heldKey names one opening of a file.
 type heldKey struct{ key, opened uint64 }
 
-func (c *Collector) openFiles() *ebpf.Map {
-	if c.kernel == nil {
-		return nil
-	}
-	return c.kernel.own["open_files"]
-}
-
 // releaseHeld tells of files whose last close did not come: it went unseen,
 // or another process keeps the file open.
 func (c *Collector) releaseHeld(now uint64, all bool) {
@@ -44,7 +38,7 @@ func (c *Collector) releaseHeld(now uint64, all bool) {
 		delete(c.held, id)
 		entry, watched := c.take(id)
 		if watched {
-			r.FileFlags |= fileStillOpen
+			r.FileFlags |= record.FileStillOpen
 		}
 		var st unix.Stat_t
 		if !isRemote(r.Image.Sup) && unix.Lstat(r.Path, &st) == nil && st.Ino == r.Image.Ino && deviceOf(st.Dev) == r.Image.Dev {
@@ -62,7 +56,7 @@ func (c *Collector) releaseHeld(now uint64, all bool) {
 // atomic: either this or the kernel tells of a file.
 func (c *Collector) take(id heldKey) (openFile, bool) {
 	var entry, taken openFile
-	m := c.openFiles()
+	m := c.kernel.OpenFiles()
 	if m == nil || m.Lookup(id.key, &entry) != nil || entry.Opened != id.opened {
 		return openFile{}, false
 	}
@@ -76,14 +70,14 @@ func (c *Collector) take(id heldKey) (openFile, bool) {
 // now on. An entry that is there already belongs to a newer file.
 func (c *Collector) putBack(key uint64, o openFile, now uint64) {
 	o.Opened = now
-	o.Flags = o.Flags&^(fileCreated|fileTruncated|fileHeld) | fileReported
-	_ = c.openFiles().Update(key, &o, ebpf.UpdateNoExist)
+	o.Flags = o.Flags&^(record.FileCreated|record.FileTruncated|record.FileHeld) | record.FileReported
+	_ = c.kernel.OpenFiles().Update(key, &o, ebpf.UpdateNoExist)
 }
 
 // sweepOpenFiles tells of files that were written and are still open after a
 // while, as logs are, and forgets those whose close went unseen.
 func (c *Collector) sweepOpenFiles(all bool) {
-	m, now := c.openFiles(), c.clock.now()
+	m, now := c.kernel.OpenFiles(), c.clock.now()
 	if m == nil {
 		return
 	}
@@ -92,8 +86,8 @@ func (c *Collector) sweepOpenFiles(all bool) {
 	due := map[uint64]openFile{}
 	for it := m.Iterate(); len(due) < maxSweep && it.Next(&key, &entry); {
 		age := since(now, entry.Opened)
-		reported := entry.Flags&fileReported != 0
-		if entry.Flags&fileHeld == 0 && (all || age > lookAfter || age > overdue && !reported) {
+		reported := entry.Flags&record.FileReported != 0
+		if entry.Flags&record.FileHeld == 0 && (all || age > lookAfter || age > overdue && !reported) {
 			due[key] = entry
 		}
 	}
@@ -105,8 +99,8 @@ func (c *Collector) sweepOpenFiles(all bool) {
 }
 
 func (c *Collector) sweepOne(key uint64, o openFile, now uint64, all bool) {
-	reported := o.Flags&fileReported != 0
-	touched := o.Flags&(fileCreated|fileTruncated) != 0 && !reported
+	reported := o.Flags&record.FileReported != 0
+	touched := o.Flags&(record.FileCreated|record.FileTruncated) != 0 && !reported
 	name := fmt.Sprintf("/proc/%d/fd/%d", o.PID, o.FD)
 	var st unix.Statx_t
 	path, err := os.Readlink(name)
@@ -125,14 +119,14 @@ func (c *Collector) sweepOne(key uint64, o openFile, now uint64, all bool) {
 	if !changed && !touched {
 		if !all {
 			o.Opened = now
-			_ = c.openFiles().Update(key, &o, ebpf.UpdateNoExist) // still nothing to tell
+			_ = c.kernel.OpenFiles().Update(key, &o, ebpf.UpdateNoExist) // still nothing to tell
 		}
 		return
 	}
-	path, deleted := strings.CutSuffix(clean(path), " (deleted)")
-	r := &fileRecord{Path: path, OpenedAt: o.Opened, SizeAtOpen: o.Size, FileFlags: o.Flags | fileStillOpen}
+	path, deleted := strings.CutSuffix(record.Clean(path), " (deleted)")
+	r := &record.File{Path: path, OpenedAt: o.Opened, SizeAtOpen: o.Size, FileFlags: o.Flags | record.FileStillOpen}
 	r.Time = now
-	r.Image = imagePart{Ino: o.Ino, Size: st.Size, Mode: uint32(st.Mode), UID: st.Uid, Dev: st.Dev_major<<20 | st.Dev_minor, Nlink: st.Nlink,
+	r.Image = record.ImagePart{Ino: o.Ino, Size: st.Size, Mode: uint32(st.Mode), UID: st.Uid, Dev: st.Dev_major<<20 | st.Dev_minor, Nlink: st.Nlink,
 		CtimeSec: st.Ctime.Sec, CtimeNsec: st.Ctime.Nsec}
 	if deleted {
 		r.Image.Nlink = 0

@@ -181,9 +181,6 @@ func TestHostParsers(t *testing.T) {
 	if diff := cmp.Diff(map[string][]string{"eth0": {"192.0.2.1"}}, gateways(routes)); diff != "" {
 		t.Error(diff)
 	}
-	if got := cgroupMount([]byte("tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n")); got != "/sys/fs/cgroup/unified" {
-		t.Errorf("cgroup2 at %q", got)
-	}
 }
 
 func TestHostFacts(t *testing.T) {
@@ -216,7 +213,6 @@ func FuzzProcFiles(f *testing.F) {
 		resolvers(b)
 		gateways(b)
 		defaultInterface(b)
-		cgroupMount(b)
 		dockerImage(b)
 		ociImage(b)
 		if p := cgroupPath(b); !strings.HasPrefix(p, "/") {

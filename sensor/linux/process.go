@@ -8,28 +8,30 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 const maxEnvironment = 256 << 10
 
 // onFork remembers a new process. It becomes a row when it runs an image.
-func (c *Collector) onFork(r *forkRecord) {
-	parent := c.actor(&r.header)
+func (c *Collector) onFork(r *record.Fork) {
+	parent := c.actor(&r.Header)
 	if parent != nil {
-		parent.refresh(&r.header)
+		parent.refresh(&r.Header)
 	}
 	c.cache.fork(parent, r.ChildPID, r.ChildStart)
 }
 
 // actor finds the process that a record names. One that is not known, because
 // the record of its start was lost, is looked up while it runs.
-func (c *Collector) actor(h *header) *process {
+func (c *Collector) actor(h *record.Header) *process {
 	if h.PID == 0 {
 		return nil
 	}
 	if p := c.cache.get(h.PID, h.Start); p != nil {
 		p = p.at(h.Time)
-		if h.Flags&flagNoTask == 0 {
+		if h.Flags&record.FlagNoTask == 0 {
 			p.refresh(h)
 			c.doubt(p, h)
 		}
@@ -39,7 +41,7 @@ func (c *Collector) actor(h *header) *process {
 		return nil
 	}
 	p := c.cache.add(h.PID, h.Start, c.cache.get(h.PPID, h.ParentStart))
-	if h.Flags&flagNoTask == 0 {
+	if h.Flags&record.FlagNoTask == 0 {
 		if p.parent == nil {
 			p.parentPID = h.PPID
 		}
@@ -54,7 +56,7 @@ func (c *Collector) actor(h *header) *process {
 
 // doubt looks at a process that goes by another name than the image that it
 // has from its parent: the record of its own start may have been lost.
-func (c *Collector) doubt(p *process, h *header) {
+func (c *Collector) doubt(p *process, h *record.Header) {
 	if p.reported || p.doubted || h.Comm == "" || strings.HasPrefix(p.name, h.Comm) {
 		return
 	}
@@ -88,18 +90,18 @@ func (c *Collector) ask(key procKey, file string, limit int64) []byte {
 // readProc takes from /proc what a start record would have told.
 func (c *Collector) readProc(p *process, dir string) {
 	if exe, err := os.Readlink(dir + "/exe"); err == nil {
-		p.path, p.fileless = strings.CutSuffix(clean(exe), " (deleted)")
+		p.path, p.fileless = strings.CutSuffix(record.Clean(exe), " (deleted)")
 		p.name = baseName(p.path)
 	}
 	if cwd, err := os.Readlink(dir + "/cwd"); err == nil {
-		p.cwd = strings.TrimSuffix(clean(cwd), " (deleted)")
+		p.cwd = strings.TrimSuffix(record.Clean(cwd), " (deleted)")
 	}
 	p.cmdline = commandLine(c.careful.read(dir+"/cmdline", 32<<10))
 	p.env, p.remoteIP = environment(c.careful.read(dir+"/environ", maxEnvironment))
 	p.cgroup = cgroupPath(readSome(dir+"/cgroup", 64<<10))
 	c.home(p)
 	if p.name == "" {
-		p.name = clean(strings.TrimSpace(string(readSome(dir+"/comm", 64))))
+		p.name = record.Clean(strings.TrimSpace(string(readSome(dir+"/comm", 64))))
 	}
 }
 
@@ -113,7 +115,7 @@ func (c *Collector) home(p *process) {
 }
 
 // onExec tells that a process started to run an image.
-func (c *Collector) onExec(r *execRecord) {
+func (c *Collector) onExec(r *record.Exec) {
 	p := c.cache.get(r.PID, r.Start)
 	if p == nil {
 		parent := c.cache.get(r.PPID, r.ParentStart)
@@ -148,8 +150,8 @@ func (c *Collector) onExec(r *execRecord) {
 }
 
 // applyExec moves what a start record tells into the process.
-func (c *Collector) applyExec(p *process, r *execRecord, extra map[string]any) {
-	p.refresh(&r.header)
+func (c *Collector) applyExec(p *process, r *record.Exec, extra map[string]any) {
+	p.refresh(&r.Header)
 	p.applyTask(&r.Task)
 	p.path, p.name = r.Exe, baseName(r.Exe)
 	if p.name == "" {
@@ -159,21 +161,21 @@ func (c *Collector) applyExec(p *process, r *execRecord, extra map[string]any) {
 	p.size = r.Image.Size
 	p.cwd = r.Cwd
 	p.cmdline = commandLine(r.Args)
-	if r.Flags&flagArgsCut != 0 {
+	if r.Flags&record.FlagArgsCut != 0 {
 		extra["CommandLineBytes"] = r.ArgsTotal
 	}
-	if r.Flags&flagPathCut != 0 {
+	if r.Flags&record.FlagPathCut != 0 {
 		extra["PathCut"] = true
 	}
 	env := r.Env
-	if r.Flags&flagEnvCut != 0 {
+	if r.Flags&record.FlagEnvCut != 0 {
 		// What lies behind may matter: ask the process while it runs.
 		extra["EnvironmentBytes"] = r.EnvTotal
 		if all := c.ask(p.key, "environ", maxEnvironment); len(all) > len(env) {
 			env = all
 		}
 	}
-	if r.Flags&flagUnreadable != 0 && len(r.Args) == 0 {
+	if r.Flags&record.FlagUnreadable != 0 && len(r.Args) == 0 {
 		p.cmdline = commandLine(c.ask(p.key, "cmdline", 32<<10))
 	}
 	var remote string
@@ -181,7 +183,7 @@ func (c *Collector) applyExec(p *process, r *execRecord, extra map[string]any) {
 	if remote != "" {
 		p.remoteIP = remote
 	}
-	if r.LoginUID != unset && r.LoginUID != r.UID {
+	if r.LoginUID != record.Unset && r.LoginUID != r.UID {
 		if name := c.users.name(r.LoginUID); name != "" {
 			extra["LoginAccountName"] = name
 		}
@@ -193,7 +195,7 @@ func (c *Collector) applyExec(p *process, r *execRecord, extra map[string]any) {
 }
 
 // onExit tells that a process ended, if one had been told to have started.
-func (c *Collector) onExit(r *exitRecord) {
+func (c *Collector) onExit(r *record.Exit) {
 	p := c.cache.get(r.PID, r.Start)
 	if p == nil {
 		p = c.cache.add(r.PID, r.Start, c.cache.get(r.PPID, r.ParentStart))
@@ -201,7 +203,7 @@ func (c *Collector) onExit(r *exitRecord) {
 			p.parentPID = r.PPID
 		}
 	}
-	p.refresh(&r.header)
+	p.refresh(&r.Header)
 	if p.exited {
 		return // two threads of it were the last
 	}

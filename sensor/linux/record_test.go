@@ -8,11 +8,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 func TestDecodeCapturedRecords(t *testing.T) {
@@ -20,7 +20,7 @@ func TestDecodeCapturedRecords(t *testing.T) {
 	names, records := captured(t)
 	out := map[string]string{}
 	for i, b := range records {
-		rec, err := decode(b)
+		rec, err := record.Decode(b)
 		if err != nil {
 			t.Errorf("%s: %v", names[i], err)
 			continue
@@ -28,6 +28,54 @@ func TestDecodeCapturedRecords(t *testing.T) {
 		out[names[i]] = fmt.Sprintf("%+v", rec)
 	}
 	golden(t, "records.json", out)
+}
+
+// Every cut of a record is refused or decoded, never a fault, and a record
+// that says it is longer than it is is refused.
+func TestDecodeRefusesCutRecords(t *testing.T) {
+	t.Parallel()
+	names, records := captured(t)
+	for i, b := range records {
+		for n := range b {
+			if _, err := record.Decode(b[:n]); err == nil {
+				t.Errorf("%s cut to %d of %d bytes was accepted", names[i], n, len(b))
+				break
+			}
+		}
+		longer := append([]byte(nil), b...)
+		binary.LittleEndian.PutUint32(longer[4:], uint32(len(b)+1))
+		if _, err := record.Decode(longer); !errors.Is(err, record.ErrShort) {
+			t.Errorf("%s with a length beyond its end: %v", names[i], err)
+		}
+		padded := append(append([]byte(nil), b...), make([]byte, 64)...)
+		if _, err := record.Decode(padded); err != nil {
+			t.Errorf("%s with room behind it: %v", names[i], err)
+		}
+		unknown := append([]byte(nil), b...)
+		unknown[0] = 200
+		if _, err := record.Decode(unknown); !errors.Is(err, record.ErrUnknown) {
+			t.Errorf("%s of an unknown kind: %v", names[i], err)
+		}
+	}
+}
+
+func TestDecodeKeepsNoMemory(t *testing.T) {
+	t.Parallel()
+	_, records := captured(t)
+	for _, b := range records {
+		b = append([]byte(nil), b...)
+		rec, err := record.Decode(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := fmt.Sprintf("%+v", rec)
+		for i := range b {
+			b[i] = 0xff
+		}
+		if after := fmt.Sprintf("%+v", rec); after != before {
+			t.Errorf("the record changed with the ring:\n%s\n%s", before, after)
+		}
+	}
 }
 
 func TestRowsOfCapturedRecords(t *testing.T) {
@@ -42,104 +90,8 @@ func TestRowsOfCapturedRecords(t *testing.T) {
 		out = append(out, columns(row))
 	}
 	golden(t, "rows.json", out)
-	if lost := f.lost.copy(); lost["decode"] != 0 {
+	if lost := f.lost.copy(); lost["Decode"] != 0 {
 		t.Errorf("lost %v", lost)
-	}
-}
-
-// Every cut of a record is refused or decoded, never a fault, and a record
-// that says it is longer than it is is refused.
-func TestDecodeRefusesCutRecords(t *testing.T) {
-	t.Parallel()
-	names, records := captured(t)
-	for i, b := range records {
-		for n := range b {
-			if _, err := decode(b[:n]); err == nil {
-				t.Errorf("%s cut to %d of %d bytes was accepted", names[i], n, len(b))
-				break
-			}
-		}
-		longer := append([]byte(nil), b...)
-		binary.LittleEndian.PutUint32(longer[4:], uint32(len(b)+1))
-		if _, err := decode(longer); !errors.Is(err, errShort) {
-			t.Errorf("%s with a length beyond its end: %v", names[i], err)
-		}
-		padded := append(append([]byte(nil), b...), make([]byte, 64)...)
-		if _, err := decode(padded); err != nil {
-			t.Errorf("%s with room behind it: %v", names[i], err)
-		}
-		unknown := append([]byte(nil), b...)
-		unknown[0] = 200
-		if _, err := decode(unknown); !errors.Is(err, errUnknown) {
-			t.Errorf("%s of an unknown kind: %v", names[i], err)
-		}
-	}
-}
-
-func TestDecodeKeepsNoMemory(t *testing.T) {
-	t.Parallel()
-	_, records := captured(t)
-	for _, b := range records {
-		b = append([]byte(nil), b...)
-		rec, err := decode(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		before := fmt.Sprintf("%+v", rec)
-		for i := range b {
-			b[i] = 0xff
-		}
-		if after := fmt.Sprintf("%+v", rec); after != before {
-			t.Errorf("the record changed with the ring:\n%s\n%s", before, after)
-		}
-	}
-}
-
-func TestJoinPath(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"":                     "/",
-		"ls\x00bin\x00usr\x00": "/usr/bin/ls",
-		"memfd:x\x00":          "/memfd:x",
-		"a\xff\x00tmp\x00":     "/tmp/a\uFFFD",
-		"\x00\x00":             "//",
-	} {
-		if got := joinPath([]byte(in)); got != want {
-			t.Errorf("joinPath(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
-func TestAddress(t *testing.T) {
-	t.Parallel()
-	mapped := netip.MustParseAddr("::ffff:192.0.2.1").As16()
-	for _, c := range []struct {
-		family uint16
-		bytes  []byte
-		want   string
-	}{
-		{2, []byte{192, 0, 2, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, "192.0.2.9"},
-		{10, mapped[:], "192.0.2.1"},
-		{10, netip.MustParseAddr("2001:db8::1").AsSlice(), "2001:db8::1"},
-		{1, make([]byte, 16), "invalid IP"},
-	} {
-		if got := address(c.family, c.bytes).String(); got != c.want {
-			t.Errorf("address(%d, %v) = %s, want %s", c.family, c.bytes, got, c.want)
-		}
-	}
-}
-
-func TestDecodeTasks(t *testing.T) {
-	t.Parallel()
-	one := make([]byte, taskRecordSize)
-	binary.LittleEndian.PutUint16(one, recTask)
-	binary.LittleEndian.PutUint32(one[4:], taskRecordSize)
-	binary.LittleEndian.PutUint32(one[36:], 77)
-	b := append(append([]byte(nil), one...), one...)
-	b = append(b, one[:50]...)
-	got := decodeTasks(b)
-	if len(got) != 2 || got[0].PID != 77 {
-		t.Errorf("got %d records: %+v", len(got), got)
 	}
 }
 
@@ -160,15 +112,6 @@ func FuzzHandle(f *testing.F) {
 		for _, block := range builder.Take() {
 			row := event.NewRow(block.Name)
 			block.Decode(0, row)
-		}
-	})
-}
-
-func FuzzDecodeTasks(f *testing.F) {
-	f.Add(make([]byte, taskRecordSize*2+5))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if n := len(decodeTasks(b)); n > len(b)/taskRecordSize {
-			t.Fatalf("%d records out of %d bytes", n, len(b))
 		}
 	})
 }

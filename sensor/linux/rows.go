@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 // initiating holds the columns that describe the acting process, with the
@@ -134,14 +135,14 @@ func (c *Collector) processRow(action string, at event.Time, p *process) *event.
 	parent.describeHome(p) // of the process that the row is about
 	r := &event.DeviceProcessEvents{Timestamp: at, ActionType: action}
 	c.plans.fill(r, parent)
-	if p.parent != nil && p.parent.audit != unset {
+	if p.parent != nil && p.parent.audit != record.Unset {
 		r.InitiatingProcessLogonId = int64(p.parent.audit)
 	}
 	r.FileName, r.FolderPath, r.FileSize, r.IsFileless = p.name, p.path, int64(p.size), p.fileless
 	r.ProcessId, r.ProcessUniqueId, r.ProcessCommandLine, r.ProcessCreationTime = int64(p.key.pid), p.guid, p.cmdline, p.created
 	r.AccountName, r.AccountDomain = c.account(p.uid, p)
 	r.AccountSid = strconv.FormatUint(uint64(p.uid), 10)
-	if p.audit != unset {
+	if p.audit != record.Unset {
 		r.LogonId = int64(p.audit)
 	}
 	r.CreatedProcessSessionId = int64(p.sid)

@@ -7,34 +7,30 @@ package linux
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 const (
-	taskRecordSize = headerSize + 48 + 48
-	maxSnapshot    = 64 << 20 // bytes of task records
-	foundWait      = 10 * time.Second
-	clockTicks     = 100 // USER_HZ, the same everywhere since /proc promises it
+	foundWait  = 10 * time.Second
+	clockTicks = 100 // USER_HZ, the same everywhere since /proc promises it
 )
 
 // snapshot tells what runs already. Hooks are attached before it is taken, so
 // that nothing falls between it and the live events.
 func (c *Collector) snapshot() {
 	c.snapshotAt = c.clock.now()
-	records, err := c.tasks()
+	records, err := c.kernel.Tasks()
 	if err != nil {
 		c.log.Warn("running processes cannot be listed", "error", err)
 		return
 	}
 	// Parents are older than their children.
-	slices.SortFunc(records, func(a, b *taskRecord) int {
+	slices.SortFunc(records, func(a, b *record.Task) int {
 		switch {
 		case a.Start < b.Start:
 			return -1
@@ -82,7 +78,7 @@ func (c *Collector) releasePatient(all bool) {
 }
 
 // find enters one running process.
-func (c *Collector) find(r *taskRecord) *process {
+func (c *Collector) find(r *record.Task) *process {
 	var parent *process
 	if r.PPID != 0 && r.PPID != r.PID {
 		parent = c.cache.get(r.PPID, r.ParentStart)
@@ -91,7 +87,7 @@ func (c *Collector) find(r *taskRecord) *process {
 	if parent == nil {
 		p.parentPID = r.PPID
 	}
-	p.refresh(&r.header)
+	p.refresh(&r.Header)
 	p.applyTask(&r.Task)
 	p.name = ""
 	c.readProc(p, fmt.Sprintf("/proc/%d", r.PID))
@@ -107,44 +103,6 @@ func (c *Collector) find(r *taskRecord) *process {
 	}
 	p.img = c.hash.get(r.Image, p.path, r.PID, running)
 	return p
-}
-
-// tasks runs the kernel's walk over all processes.
-func (c *Collector) tasks() ([]*taskRecord, error) {
-	if c.kernel == nil || c.kernel.programs["process_all"] == nil {
-		return nil, fmt.Errorf("no iterator: %w", ebpf.ErrNotSupported)
-	}
-	it, err := link.AttachIter(link.IterOptions{Program: c.kernel.programs["process_all"]})
-	if err != nil {
-		return nil, fmt.Errorf("attach the iterator: %w", err)
-	}
-	defer it.Close()
-	r, err := it.Open()
-	if err != nil {
-		return nil, fmt.Errorf("open the iterator: %w", err)
-	}
-	defer r.Close()
-	b, err := io.ReadAll(io.LimitReader(r, maxSnapshot))
-	if err != nil {
-		return nil, fmt.Errorf("read the iterator: %w", err)
-	}
-	return decodeTasks(b), nil
-}
-
-// decodeTasks reads records of one size that follow each other. A last one
-// that is cut is left out.
-func decodeTasks(b []byte) []*taskRecord {
-	var out []*taskRecord
-	for ; len(b) >= taskRecordSize; b = b[taskRecordSize:] {
-		rec, err := decode(b[:taskRecordSize])
-		if err != nil {
-			continue
-		}
-		if r, ok := rec.(*taskRecord); ok {
-			out = append(out, r)
-		}
-	}
-	return out
 }
 
 // startTicks reads field 22 of /proc/PID/stat. The name in parentheses may
@@ -178,11 +136,11 @@ func cgroupPath(b []byte) string {
 			continue
 		}
 		if f[0] == "0" {
-			return clean(f[2])
+			return record.Clean(f[2])
 		}
 		names := strings.Split(f[1], ",")
 		if slices.Contains(names, "pids") || best == "" && slices.Contains(names, "memory") {
-			best = clean(f[2])
+			best = record.Clean(f[2])
 		}
 	}
 	if best == "" {

@@ -12,6 +12,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 // commandLine joins arguments by spaces. Those that would not read as one
@@ -28,7 +30,7 @@ func commandLine(args []byte) string {
 		}
 		quote(&b, string(arg))
 	}
-	return clean(b.String())
+	return record.Clean(b.String())
 }
 
 func quote(b *strings.Builder, arg string) {
@@ -76,7 +78,7 @@ func environment(env []byte) (object, remoteIP string) {
 		if _, ok := slices.BinarySearch(keptVariables, name); !ok {
 			continue
 		}
-		value := clean(string(v[i+1 : min(len(v), i+1+maxVariable)]))
+		value := record.Clean(string(v[i+1 : min(len(v), i+1+maxVariable)]))
 		switch {
 		case name == "PATH" && !oddPath(value):
 			continue

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 const maxAccountFile = 4 << 20
@@ -95,7 +97,7 @@ func parsePasswd(b []byte) (map[uint32]string, map[string]uint32) {
 		if err != nil {
 			continue
 		}
-		name := clean(f[0])
+		name := record.Clean(f[0])
 		if _, ok := names[uint32(id)]; !ok {
 			names[uint32(id)] = strings.ToLower(name)
 		}
@@ -116,7 +118,7 @@ func parseAdmins(b []byte) map[string]bool {
 		}
 		for _, name := range strings.Split(f[3], ",") {
 			if name != "" {
-				admins[clean(name)] = true
+				admins[record.Clean(name)] = true
 			}
 		}
 	}

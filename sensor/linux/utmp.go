@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"runtime"
+
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 // Kinds of entry in utmp, wtmp and btmp that matter here.
@@ -46,9 +48,9 @@ func parseUtmp(b []byte, l utmpLayout) []utmpEntry {
 		e := utmpEntry{
 			kind: int16(binary.LittleEndian.Uint16(b)),
 			pid:  int32(binary.LittleEndian.Uint32(b[4:])),
-			line: clean(cString(b[8:40])),
-			user: clean(cString(b[44:76])),
-			host: clean(cString(b[76:332])),
+			line: record.Clean(record.CString(b[8:40])),
+			user: record.Clean(record.CString(b[44:76])),
+			host: record.Clean(record.CString(b[76:332])),
 			addr: utmpAddress(b[l.address : l.address+16]),
 		}
 		if l.size == 400 {

@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package linux
+package kernel
 
 import (
 	"errors"
@@ -15,43 +15,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rings reads both ring buffers without ever blocking in them: their order
+// Rings reads both ring buffers without ever blocking in them: their order
 // matters, so one goroutine decides which to look at.
-type rings struct {
+type Rings struct {
 	priority, bulk *ringbuf.Reader
 	epoll, event   int
 	record         ringbuf.Record
 }
 
-func openRings(priority, bulk *ebpf.Map) (*rings, error) {
-	r := &rings{epoll: -1, event: -1}
+// Rings opens the ring buffers; there are none when no program was loaded.
+func (k *Kernel) Rings() (*Rings, error) {
+	if k.maps["bulk"] == nil {
+		return nil, fmt.Errorf("no ring buffer: %w", ebpf.ErrNotSupported)
+	}
+	return openRings(k.maps["priority"], k.maps["bulk"])
+}
+
+func openRings(priority, bulk *ebpf.Map) (*Rings, error) {
+	r := &Rings{epoll: -1, event: -1}
 	var err error
 	if r.priority, err = ringbuf.NewReader(priority); err != nil {
 		return nil, fmt.Errorf("read the priority ring: %w", err)
 	}
 	if r.bulk, err = ringbuf.NewReader(bulk); err != nil {
-		return nil, errors.Join(fmt.Errorf("read the bulk ring: %w", err), r.close())
+		return nil, errors.Join(fmt.Errorf("read the bulk ring: %w", err), r.Close())
 	}
 	past := time.Unix(0, 1)
 	r.priority.SetDeadline(past)
 	r.bulk.SetDeadline(past)
 	if r.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, errors.Join(err, r.close())
+		return nil, errors.Join(err, r.Close())
 	}
 	if r.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return nil, errors.Join(err, r.close())
+		return nil, errors.Join(err, r.Close())
 	}
 	for _, fd := range []int{priority.FD(), bulk.FD(), r.event} {
 		if err := unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
-			return nil, errors.Join(fmt.Errorf("watch the rings: %w", err), r.close())
+			return nil, errors.Join(fmt.Errorf("watch the rings: %w", err), r.Close())
 		}
 	}
 	return r, nil
 }
 
-// wait returns when a ring holds something, interrupt was called, or the time
+// Wait returns when a ring holds something, interrupt was called, or the time
 // is up.
-func (r *rings) wait(d time.Duration) {
+func (r *Rings) Wait(d time.Duration) {
 	var events [3]unix.EpollEvent
 	n, err := unix.EpollWait(r.epoll, events[:], int(d/time.Millisecond))
 	if err != nil {
@@ -65,13 +73,13 @@ func (r *rings) wait(d time.Duration) {
 	}
 }
 
-// interrupt makes wait return.
-func (r *rings) interrupt() {
+// Interrupt makes wait return.
+func (r *Rings) Interrupt() {
 	_, _ = unix.Write(r.event, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // full means that it is already set
 }
 
-// takeBulk removes up to n records from the bulk ring.
-func (r *rings) takeBulk(n int) [][]byte {
+// TakeBulk removes up to n records from the bulk ring.
+func (r *Rings) TakeBulk(n int) [][]byte {
 	var batch [][]byte
 	for len(batch) < n && r.bulk.ReadInto(&r.record) == nil {
 		batch = append(batch, slices.Clone(r.record.RawSample))
@@ -79,17 +87,22 @@ func (r *rings) takeBulk(n int) [][]byte {
 	return batch
 }
 
-// eachPriority empties the priority ring.
-func (r *rings) eachPriority(f func([]byte)) int {
+// maxAtOnce bounds what is taken from the priority ring before the bulk ring is
+// looked at again.
+const maxAtOnce = 1 << 16
+
+// EachPriority empties the priority ring.
+func (r *Rings) EachPriority(f func([]byte)) int {
 	n := 0
-	for n < maxInARound && r.priority.ReadInto(&r.record) == nil {
+	for n < maxAtOnce && r.priority.ReadInto(&r.record) == nil {
 		f(r.record.RawSample)
 		n++
 	}
 	return n
 }
 
-func (r *rings) close() error {
+// Close lets go of the rings.
+func (r *Rings) Close() error {
 	var errs []error
 	for _, reader := range []*ringbuf.Reader{r.priority, r.bulk} {
 		if reader != nil {

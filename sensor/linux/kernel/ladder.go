@@ -2,13 +2,18 @@
 
 //go:build linux
 
-package linux
+// Package kernel climbs the ladder of hooks: it probes what the running kernel
+// can be asked for, loads and attaches the best programs for each kind of
+// event, and hands out their ring buffers and counters. It decides by trying,
+// never by version, and knows nothing of rows.
+package kernel
 
 import (
 	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strings"
@@ -19,6 +24,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/bpf"
+	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
@@ -28,7 +34,7 @@ import (
 type rung struct {
 	name  string // as reported: tracepoint, cgroup, proc
 	blind string // what it cannot see
-	open  func(*kernel) error
+	open  func(*Kernel) error
 }
 
 // ladder is the rungs for one kind of event, best first.
@@ -43,17 +49,17 @@ func ladders() []ladder {
 	return []ladder{
 		{"process", []rung{{"tracepoint",
 			"environment beyond 8 KiB and arguments beyond 32 KiB; a program that changes its own arguments later",
-			func(k *kernel) error { return k.family(bpf.LoadProcess, required) }}}},
+			func(k *Kernel) error { return k.family(bpf.LoadProcess, required) }}}},
 		{"file", []rung{{"tracepoint",
 			"opens by io_uring and by 32-bit programs; writes through a shared mapping after the file was closed; " +
 				"names given to unlink, rename and link are read after the call, so a program can show others, and symbolic links within them are not followed",
-			(*kernel).openFiles}}},
+			(*Kernel).openFiles}}},
 		{"network", []rung{{"tracepoint",
 			"accepts by io_uring; connections attempted by 32-bit programs without a route; raw sockets and protocols other than TCP and UDP",
-			func(k *kernel) error { return k.family(bpf.LoadNetwork, whereKnown) }}}},
+			func(k *Kernel) error { return k.family(bpf.LoadNetwork, whereKnown) }}}},
 		{"dns", []rung{{"cgroup",
 			"names asked for over TCP, TLS or HTTPS; answers beyond 1,472 bytes are cut; processes outside the version 2 control group tree",
-			func(k *kernel) error { return k.family(bpf.LoadDNS, required) }}}},
+			func(k *Kernel) error { return k.family(bpf.LoadDNS, required) }}}},
 	}
 }
 
@@ -63,11 +69,13 @@ const (
 	whereKnown = true // a system call that this architecture has not is left out
 )
 
+const maxSnapshot = 64 << 20 // bytes of task records
+
 // sharedMaps are one for all families.
 var sharedMaps = []string{"counters", "priority", "bulk", "excluded", "woken"}
 
-// kernel holds what was loaded into it.
-type kernel struct {
+// Kernel holds what was loaded into it.
+type Kernel struct {
 	cgroup   string // where the version 2 tree is mounted
 	maps     map[string]*ebpf.Map
 	types    *btf.Cache
@@ -77,22 +85,27 @@ type kernel struct {
 	links    []link.Link
 }
 
-// openKernel probes the kernel and attaches to it.
-func openKernel() (*kernel, []picket.Hook) {
-	k := &kernel{maps: map[string]*ebpf.Map{}, types: btf.NewCache(), programs: map[string]*ebpf.Program{}, own: map[string]*ebpf.Map{}}
+// Open probes the kernel and attaches to it the best rung for each kind of
+// event, or the one that rungs names for a kind.
+func Open(rungs map[string]string) (*Kernel, []picket.Hook) {
+	k := &Kernel{maps: map[string]*ebpf.Map{}, types: btf.NewCache(), programs: map[string]*ebpf.Program{}, own: map[string]*ebpf.Map{}}
 	_ = rlimit.RemoveMemlock() // before 5.11 the limit counts; where it cannot be raised loading says so
 	mountTracefs()
-	k.cgroup = cgroupMount(readSome("/proc/self/mounts", 4<<20))
-	return k, k.climb(ladders())
+	k.cgroup = cgroupMount(mounts())
+	return k, k.climb(ladders(), rungs)
 }
 
-// climb takes for each kind the first rung that works.
-func (k *kernel) climb(ladders []ladder) []picket.Hook {
+// climb takes for each kind the first rung that works, and only that of the
+// given name where there is one.
+func (k *Kernel) climb(ladders []ladder, only map[string]string) []picket.Hook {
 	var hooks []picket.Hook
 	for _, l := range ladders {
 		h := picket.Hook{Kind: l.kind, Rung: "off"}
 		var failures []string
 		for _, r := range l.rungs {
+			if name := only[l.kind]; name != "" && name != r.name {
+				continue
+			}
 			if err := r.open(k); err != nil {
 				failures = append(failures, r.name+": "+short(err))
 				continue
@@ -116,12 +129,12 @@ func short(err error) string {
 }
 
 // family loads one object and attaches its programs, all or none.
-func (k *kernel) family(load func() (*ebpf.CollectionSpec, error), optional bool) error {
+func (k *Kernel) family(load func() (*ebpf.CollectionSpec, error), optional bool) error {
 	spec, err := load()
 	if err != nil {
 		return fmt.Errorf("read the object: %w", err)
 	}
-	for name, each := range map[string]int{"process_scratch_map": 1, "counters": len(classes)} {
+	for name, each := range map[string]int{"process_scratch_map": 1, "counters": len(Classes)} {
 		if m := spec.Maps[name]; m != nil {
 			m.MaxEntries = uint32(processors() * each)
 		}
@@ -183,7 +196,7 @@ func processors() int {
 var stead = map[string][]string{"file_prepare_exec": {"file_execve", "file_execveat"}}
 
 // prune leaves out the one or the other.
-func (k *kernel) prune(spec *ebpf.CollectionSpec) {
+func (k *Kernel) prune(spec *ebpf.CollectionSpec) {
 	for name, others := range stead {
 		p := spec.Programs[name]
 		if p == nil {
@@ -200,7 +213,7 @@ func (k *kernel) prune(spec *ebpf.CollectionSpec) {
 }
 
 // traces reports whether the kernel has a tracepoint.
-func (k *kernel) traces(name string) bool {
+func (k *Kernel) traces(name string) bool {
 	types, err := k.types.Kernel()
 	if err != nil {
 		return false
@@ -210,15 +223,16 @@ func (k *kernel) traces(name string) bool {
 }
 
 // openFiles attaches the file programs and then lets them note what is opened.
-func (k *kernel) openFiles() error {
+func (k *Kernel) openFiles() error {
 	if err := k.family(bpf.LoadFile, whereKnown); err != nil {
 		return err
 	}
-	k.watchFiles(true)
+	k.WatchFiles(true)
 	return nil
 }
 
-func (k *kernel) watchFiles(on bool) {
+// WatchFiles lets the file programs note what is opened for writing, or not.
+func (k *Kernel) WatchFiles(on bool) {
 	value := uint32(0)
 	if on {
 		value = 1
@@ -229,7 +243,7 @@ func (k *kernel) watchFiles(on bool) {
 }
 
 // share makes the common maps when the first family is loaded.
-func (k *kernel) share(spec *ebpf.CollectionSpec) error {
+func (k *Kernel) share(spec *ebpf.CollectionSpec) error {
 	for _, name := range sharedMaps {
 		if k.maps[name] != nil {
 			continue
@@ -256,7 +270,7 @@ var cgroupHooks = map[string]ebpf.AttachType{
 
 // attach hooks a program up by the name of its section. An iterator is run on
 // demand instead.
-func (k *kernel) attach(section string, p *ebpf.Program) (link.Link, error) {
+func (k *Kernel) attach(section string, p *ebpf.Program) (link.Link, error) {
 	where := strings.Split(section, "/")
 	switch where[0] {
 	case "tp_btf":
@@ -281,9 +295,9 @@ func (k *kernel) attach(section string, p *ebpf.Program) (link.Link, error) {
 	return nil, fmt.Errorf("section %q is of an unknown kind", section)
 }
 
-// close detaches everything. Rings must not be read any more.
-func (k *kernel) close() error {
-	errs := []error{k.detach()}
+// Close detaches everything. Rings must not be read any more.
+func (k *Kernel) Close() error {
+	errs := []error{k.Detach()}
 	for _, p := range k.programs {
 		errs = append(errs, p.Close())
 	}
@@ -296,9 +310,9 @@ func (k *kernel) close() error {
 	return errors.Join(errs...)
 }
 
-// detach stops the programs but keeps maps and rings for a last reading. The
+// Detach stops the programs but keeps maps and rings for a last reading. The
 // kernel waits for all processors at each, so they go together.
-func (k *kernel) detach() error {
+func (k *Kernel) Detach() error {
 	var g errgroup.Group
 	for _, l := range k.links {
 		g.Go(l.Close)
@@ -328,4 +342,63 @@ func cgroupMount(mounts []byte) string {
 		}
 	}
 	return ""
+}
+
+func mounts() []byte {
+	f, err := os.Open("/proc/self/mounts")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 4<<20))
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// Cgroup is where the version 2 control group tree is mounted; "" when it is not.
+func (k *Kernel) Cgroup() string { return k.cgroup }
+
+// Exclude keeps the doings of a process from being collected.
+func (k *Kernel) Exclude(pid int) error {
+	m := k.maps["excluded"]
+	if m == nil {
+		return nil // nothing is collected
+	}
+	if err := m.Put(uint32(pid), uint32(1)); err != nil {
+		return fmt.Errorf("exclude process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// OpenFiles is the map of files that are open for writing, by the address of
+// their struct file; nil while files are not collected by it.
+func (k *Kernel) OpenFiles() *ebpf.Map {
+	if k == nil {
+		return nil
+	}
+	return k.own["open_files"]
+}
+
+// Tasks walks over all processes.
+func (k *Kernel) Tasks() ([]*record.Task, error) {
+	if k == nil || k.programs["process_all"] == nil {
+		return nil, fmt.Errorf("no iterator: %w", ebpf.ErrNotSupported)
+	}
+	it, err := link.AttachIter(link.IterOptions{Program: k.programs["process_all"]})
+	if err != nil {
+		return nil, fmt.Errorf("attach the iterator: %w", err)
+	}
+	defer it.Close()
+	r, err := it.Open()
+	if err != nil {
+		return nil, fmt.Errorf("open the iterator: %w", err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, maxSnapshot))
+	if err != nil {
+		return nil, fmt.Errorf("read the iterator: %w", err)
+	}
+	return record.Tasks(b), nil
 }

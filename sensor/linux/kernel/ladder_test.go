@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package linux
+package kernel
 
 import (
 	"errors"
@@ -19,14 +19,14 @@ func TestClimbTakesTheFirstRungThatWorks(t *testing.T) {
 	t.Parallel()
 	tried := ""
 	step := func(name string, err error) rung {
-		return rung{name, "blind to " + name, func(*kernel) error { tried += name; return err }}
+		return rung{name, "blind to " + name, func(*Kernel) error { tried += name; return err }}
 	}
 	no := errors.New("not permitted")
-	hooks := (&kernel{}).climb([]ladder{
+	hooks := (&Kernel{}).climb([]ladder{
 		{"process", []rung{step("a", no), step("b", nil), step("c", nil)}},
 		{"file", []rung{step("d", no), step("e", no)}},
 		{"network", []rung{step("f", nil)}},
-	})
+	}, nil)
 	want := []picket.Hook{
 		{Kind: "process", Rung: "b", Attached: true, BlindSpot: "blind to b", Error: "a: not permitted"},
 		{Kind: "file", Rung: "off", Error: "d: not permitted; e: not permitted"},
@@ -64,15 +64,15 @@ func TestSectionsAreKnown(t *testing.T) {
 				t.Errorf("no map %s", name)
 			}
 		}
-		if n := spec.Maps["counters"]; n != nil && int(n.MaxEntries) != len(classes) || n.ValueSize != counterSize {
-			t.Errorf("%d classes of %d bytes in the kernel, %d of %d here", n.MaxEntries, n.ValueSize, len(classes), counterSize)
+		if n := spec.Maps["counters"]; n != nil && int(n.MaxEntries) != len(Classes) || n.ValueSize != counterSize {
+			t.Errorf("%d classes of %d bytes in the kernel, %d of %d here", n.MaxEntries, n.ValueSize, len(Classes), counterSize)
 		}
 	}
 }
 
 func TestAttachRefusesWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
-	k := &kernel{}
+	k := &Kernel{}
 	for _, section := range []string{"", "kprobe/x", "tracepoint/x", "cgroup_skb/egress"} {
 		if _, err := k.attach(section, nil); err == nil {
 			t.Errorf("%q was attached", section)
@@ -93,7 +93,7 @@ func TestPruneFollowsTheKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &kernel{types: btf.NewCache()}
+	k := &Kernel{types: btf.NewCache()}
 	has := k.traces("sched_prepare_exec")
 	k.prune(spec)
 	if got := spec.Programs["file_prepare_exec"] != nil; got != has {
@@ -111,5 +111,12 @@ func TestErrorsAreShort(t *testing.T) {
 	t.Parallel()
 	if s := short(errors.New(strings.Repeat("x", 5000))); len(s) != 300 {
 		t.Errorf("%d bytes", len(s))
+	}
+}
+
+func TestCgroupMount(t *testing.T) {
+	t.Parallel()
+	if got := cgroupMount([]byte("tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n")); got != "/sys/fs/cgroup/unified" {
+		t.Errorf("cgroup2 at %q", got)
 	}
 }

@@ -2,7 +2,11 @@
 
 //go:build linux
 
-package linux
+// Package record holds what the sensor's sources on Linux tell of the host:
+// one type for each kind of record, the same whoever made it, and the decoder
+// of the bytes that the kernel programs write (layouts in bpf/picket.h). It
+// reads nothing and knows no kernel.
+package record
 
 import (
 	"bytes"
@@ -15,74 +19,79 @@ import (
 
 // Kinds of record, as in bpf/picket.h.
 const (
-	recExec = iota + 1
-	recFork
-	recExit
-	recFile
-	recPathOp
-	recNet
-	recDNS
-	recFlow
-	recTask
+	TypeExec = iota + 1
+	TypeFork
+	TypeExit
+	TypeFile
+	TypePathOp
+	TypeNet
+	TypeDNS
+	TypeFlow
+	TypeTask
+	TypeAction
+	TypeLine
+	TypePayload
+	TypeSummary
 )
 
 // Flags of a record.
 const (
-	flagPathCut = 1 << iota
-	flagArgsCut
-	flagEnvCut
-	flagUnreadable
-	flagNameless
-	flagNoTask
+	FlagPathCut = 1 << iota
+	FlagArgsCut
+	FlagEnvCut
+	FlagUnreadable
+	FlagNameless
+	FlagNoTask
 )
 
 // Flags of a file that was open for writing.
 const (
-	fileCreated = 1 << iota
-	fileTruncated
-	fileAppend
-	fileWriteOnly
-	fileReported
-	fileStillOpen
-	fileHeld
+	FileCreated = 1 << iota
+	FileTruncated
+	FileAppend
+	FileWriteOnly
+	FileReported
+	FileStillOpen
+	FileHeld
 )
 
 // Operations on names.
 const (
-	opUnlink = iota + 1
-	opRename
-	opLink
-	opSymlink
-	opTruncate
+	OpUnlink = iota + 1
+	OpRename
+	OpLink
+	OpSymlink
+	OpTruncate
 )
 
 // Outcomes on the network.
 const (
-	netConnected = iota + 1
-	netFailed
-	netAccepted
-	netListen
+	NetConnected = iota + 1
+	NetFailed
+	NetAccepted
+	NetListen
 )
 
 // Directions of a name-service message.
 const (
-	dnsQuery = iota + 1
-	dnsAnswer
+	DNSQuery = iota + 1
+	DNSAnswer
 )
 
 const (
-	headerSize = 96
-	unset      = 0xffffffff // an id that was never given
+	HeaderSize = 96                   // bytes of a Header in the ring
+	TaskSize   = HeaderSize + 48 + 48 // bytes of a Task in the ring
+	Unset      = 0xffffffff           // an id that was never given
 	maxRecord  = 64 << 10
 )
 
 var (
-	errShort   = errors.New("record ends early")
-	errUnknown = errors.New("record of an unknown kind")
+	ErrShort   = errors.New("record ends early")
+	ErrUnknown = errors.New("record of an unknown kind")
 )
 
 // header begins every record: which process, when.
-type header struct {
+type Header struct {
 	Type, Flags         uint16
 	Len                 uint32
 	Time                uint64 // boot clock, ns
@@ -95,85 +104,85 @@ type header struct {
 	Comm                string
 }
 
-// taskPart is what only a start or a walk over all processes tells.
-type taskPart struct {
+// TaskPart is what only a start or a walk over all processes tells.
+type TaskPart struct {
 	Caps, CgroupID             uint64
 	MntNS, PidNS, NetNS, UsrNS uint32
 	TTY                        string
 }
 
-// imagePart identifies the content of a file.
-type imagePart struct {
+// ImagePart identifies the content of a file.
+type ImagePart struct {
 	Ino, Size                        uint64
 	CtimeSec                         int64
 	CtimeNsec, Dev, Mode, Nlink, Sup uint32
 	UID                              uint32
 }
 
-type execRecord struct {
-	header
-	Task                 taskPart
-	Image                imagePart
+type Exec struct {
+	Header
+	Task                 TaskPart
+	Image                ImagePart
 	Exe, Cwd, Cgroup     string
 	Args, Env            []byte // NUL after each
 	ArgsTotal, EnvTotal  uint32
 	ExeNameless, PathCut bool
 }
 
-type forkRecord struct {
-	header
+type Fork struct {
+	Header
 	ChildStart uint64
 	ChildPID   uint32
 }
 
-type exitRecord struct {
-	header
+type Exit struct {
+	Header
 	UserNs, SystemNs, RunNs uint64
 	Code                    uint32
 	NeverExec               bool
 }
 
-type fileRecord struct {
-	header
+type File struct {
+	Header
 	OpenedAt, OpenerStart uint64
 	OpenerPID, FD         uint32
 	SizeAtOpen            int64
 	MtimeSec              int64
 	MtimeNsec, FileFlags  uint32
 	InoAtOpen             uint64
-	Image                 imagePart
+	Image                 ImagePart
 	Pos, Key              uint64
 	Held                  bool
 	Path                  string
 }
 
-type pathOpRecord struct {
-	header
+type PathOp struct {
+	Header
 	Op, Arg            uint32
 	Base, Name         string
 	BaseNew, NameNew   string
 	IncompleteBaseName bool
 }
 
-type netRecord struct {
-	header
+type Net struct {
+	Header
 	Op, Error     uint32
 	Protocol      uint16
 	Local, Remote netip.AddrPort
 }
 
-type dnsRecord struct {
-	header
+type DNS struct {
+	Header
 	Direction     uint16
 	Local, Remote netip.AddrPort
 	Payload       []byte
 	Total         uint32
 }
 
-type taskRecord struct {
-	header
-	Task  taskPart
-	Image imagePart
+type Task struct {
+	Header
+	Task  TaskPart
+	Image ImagePart
 }
 
 // cursor reads fields one after the other and remembers whether the bytes
@@ -204,7 +213,7 @@ func (c *cursor) text(n int) string {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		b = b[:i]
 	}
-	return clean(string(b))
+	return Clean(string(b))
 }
 
 // tail reads n bytes that follow the fixed part; n comes from the record and
@@ -217,7 +226,7 @@ func (c *cursor) tail(n uint32) []byte {
 	return c.take(int(n))
 }
 
-func (c *cursor) header() (h header) {
+func (c *cursor) header() (h Header) {
 	h.Type, h.Flags, h.Len = c.u16(), c.u16(), c.u32()
 	h.Time, h.Start, h.ParentStart = c.u64(), c.u64(), c.u64()
 	h.CPU, h.PID, h.TID, h.PPID = c.u32(), c.u32(), c.u32(), c.u32()
@@ -227,14 +236,14 @@ func (c *cursor) header() (h header) {
 	return h
 }
 
-func (c *cursor) task() (t taskPart) {
+func (c *cursor) task() (t TaskPart) {
 	t.Caps, t.CgroupID = c.u64(), c.u64()
 	t.MntNS, t.PidNS, t.NetNS, t.UsrNS = c.u32(), c.u32(), c.u32(), c.u32()
 	t.TTY = c.text(16)
 	return t
 }
 
-func (c *cursor) image() (i imagePart) {
+func (c *cursor) image() (i ImagePart) {
 	i.Ino, i.Size = c.u64(), c.u64()
 	i.CtimeSec = int64(c.u64())
 	i.CtimeNsec, i.Dev, i.Mode, i.Nlink, i.Sup, i.UID = c.u32(), c.u32(), c.u32(), c.u32(), c.u32(), c.u32()
@@ -243,46 +252,46 @@ func (c *cursor) image() (i imagePart) {
 
 func (c *cursor) err() error {
 	if c.short {
-		return errShort
+		return ErrShort
 	}
 	return nil
 }
 
-// decode turns the bytes of one ring record into its typed form. The result
+// Decode turns the bytes of one ring record into its typed form. The result
 // shares no memory with b.
-func decode(b []byte) (any, error) {
-	if len(b) < headerSize {
-		return nil, errShort
+func Decode(b []byte) (any, error) {
+	if len(b) < HeaderSize {
+		return nil, ErrShort
 	}
 	c := &cursor{b: b}
 	h := c.header()
 	// A ring pads and reserves whole sizes: the record says how much counts.
-	if int64(h.Len) < headerSize || int64(h.Len) > int64(len(b)) {
-		return nil, errShort
+	if int64(h.Len) < HeaderSize || int64(h.Len) > int64(len(b)) {
+		return nil, ErrShort
 	}
-	c.b = b[headerSize:h.Len]
+	c.b = b[HeaderSize:h.Len]
 	switch h.Type {
-	case recExec:
+	case TypeExec:
 		return decodeExec(c, h)
-	case recFork:
-		r := &forkRecord{header: h, ChildStart: c.u64(), ChildPID: c.u32()}
+	case TypeFork:
+		r := &Fork{Header: h, ChildStart: c.u64(), ChildPID: c.u32()}
 		return r, c.err()
-	case recExit:
-		r := &exitRecord{header: h, UserNs: c.u64(), SystemNs: c.u64(), RunNs: c.u64(), Code: c.u32()}
+	case TypeExit:
+		r := &Exit{Header: h, UserNs: c.u64(), SystemNs: c.u64(), RunNs: c.u64(), Code: c.u32()}
 		r.NeverExec = c.u32()&1 != 0
 		return r, c.err()
-	case recFile:
+	case TypeFile:
 		return decodeFile(c, h)
-	case recPathOp:
+	case TypePathOp:
 		return decodePathOp(c, h)
-	case recNet, recFlow:
-		r := &netRecord{header: h, Op: c.u32(), Error: c.u32()}
+	case TypeNet, TypeFlow:
+		r := &Net{Header: h, Op: c.u32(), Error: c.u32()}
 		family := c.u16()
 		r.Protocol = c.u16()
 		r.Local, r.Remote = c.ends(family)
 		return r, c.err()
-	case recDNS:
-		r := &dnsRecord{header: h}
+	case TypeDNS:
+		r := &DNS{Header: h}
 		family := c.u16()
 		r.Direction = c.u16()
 		r.Local, r.Remote = c.ends(family)
@@ -290,22 +299,40 @@ func decode(b []byte) (any, error) {
 		r.Total = c.u32()
 		r.Payload = slices.Clone(c.tail(n))
 		return r, c.err()
-	case recTask:
-		r := &taskRecord{header: h, Task: c.task(), Image: c.image()}
+	case TypeAction:
+		return decodeAction(c, h)
+	case TypeTask:
+		r := &Task{Header: h, Task: c.task(), Image: c.image()}
 		return r, c.err()
 	}
-	return nil, errUnknown
+	return nil, ErrUnknown
 }
 
-func decodeExec(c *cursor, h header) (*execRecord, error) {
-	r := &execRecord{header: h, Task: c.task(), Image: c.image()}
+// Tasks reads records of one size that follow each other. A last one
+// that is cut is left out.
+func Tasks(b []byte) []*Task {
+	var out []*Task
+	for ; len(b) >= TaskSize; b = b[TaskSize:] {
+		rec, err := Decode(b[:TaskSize])
+		if err != nil {
+			continue
+		}
+		if r, ok := rec.(*Task); ok {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func decodeExec(c *cursor, h Header) (*Exec, error) {
+	r := &Exec{Header: h, Task: c.task(), Image: c.image()}
 	exe, cwd, cgroup, args := c.u32(), c.u32(), c.u32(), c.u32()
 	r.ArgsTotal = c.u32()
 	env := c.u32()
 	r.EnvTotal = c.u32()
 	c.u32()
-	r.ExeNameless = h.Flags&flagNameless != 0
-	r.PathCut = h.Flags&flagPathCut != 0
+	r.ExeNameless = h.Flags&FlagNameless != 0
+	r.PathCut = h.Flags&FlagPathCut != 0
 	r.Exe = joinPath(c.tail(exe))
 	r.Cwd = joinPath(c.tail(cwd))
 	r.Cgroup = joinPath(c.tail(cgroup))
@@ -314,8 +341,8 @@ func decodeExec(c *cursor, h header) (*execRecord, error) {
 	return r, c.err()
 }
 
-func decodeFile(c *cursor, h header) (*fileRecord, error) {
-	r := &fileRecord{header: h, OpenedAt: c.u64(), OpenerStart: c.u64(), OpenerPID: c.u32(), FD: c.u32()}
+func decodeFile(c *cursor, h Header) (*File, error) {
+	r := &File{Header: h, OpenedAt: c.u64(), OpenerStart: c.u64(), OpenerPID: c.u32(), FD: c.u32()}
 	r.SizeAtOpen, r.MtimeSec = int64(c.u64()), int64(c.u64())
 	r.MtimeNsec, r.FileFlags, r.InoAtOpen = c.u32(), c.u32(), c.u64()
 	r.Image = c.image()
@@ -326,14 +353,14 @@ func decodeFile(c *cursor, h header) (*fileRecord, error) {
 	return r, c.err()
 }
 
-func decodePathOp(c *cursor, h header) (*pathOpRecord, error) {
-	r := &pathOpRecord{header: h, Op: c.u32(), Arg: c.u32()}
+func decodePathOp(c *cursor, h Header) (*PathOp, error) {
+	r := &PathOp{Header: h, Op: c.u32(), Arg: c.u32()}
 	base1, name1, base2, name2 := c.u32(), c.u32(), c.u32(), c.u32()
 	r.Base = joinPath(c.tail(base1))
-	r.Name = clean(cString(c.tail(name1)))
+	r.Name = Clean(CString(c.tail(name1)))
 	r.BaseNew = joinPath(c.tail(base2))
-	r.NameNew = clean(cString(c.tail(name2)))
-	r.IncompleteBaseName = h.Flags&(flagPathCut|flagUnreadable) != 0
+	r.NameNew = Clean(CString(c.tail(name2)))
+	r.IncompleteBaseName = h.Flags&(FlagPathCut|FlagUnreadable) != 0
 	return r, c.err()
 }
 
@@ -353,7 +380,8 @@ func address(family uint16, b []byte) netip.Addr {
 	return netip.Addr{}
 }
 
-func cString(b []byte) string {
+// CString is the text before the first NUL.
+func CString(b []byte) string {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		b = b[:i]
 	}
@@ -367,11 +395,11 @@ func joinPath(b []byte) string {
 	}
 	parts := strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
 	slices.Reverse(parts)
-	return clean("/" + strings.Join(parts, "/"))
+	return Clean("/" + strings.Join(parts, "/"))
 }
 
-// clean makes text from a program fit for a row: valid UTF-8 without NUL.
-func clean(s string) string {
+// Clean makes text from a program fit for a row: valid UTF-8 without NUL.
+func Clean(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if strings.IndexByte(s, 0) >= 0 {
 		s = strings.ReplaceAll(s, "\x00", "")

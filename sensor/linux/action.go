@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package linux
+
+import "github.com/picket-edr/picket/sensor/linux/record"
+
+// onAction tells what else a process did.
+func (c *Collector) onAction(r *record.Action) {
+	c.lost.add("decode", 1)
+}
