@@ -56,6 +56,13 @@ type DeviceProcessEvents struct {
 	InitiatingProcessCapabilities                string // Effective Linux capabilities of the acting process: 16 hexadecimal digits, empty when none.
 	ContainerId                                  string // Container of the process that the row is about: the created process in DeviceProcessEvents, the acting process elsewhere. Empty on the host.
 	ContainerImage                               string // Image of that container, where the runtime tells it.
+	ContainerImageDigest                         string // Digest of that image: of its manifest where the runtime tells it, else of its configuration.
+	ContainerName                                string // Name of that container; in a pod the name that the pod gives it.
+	ContainerRuntime                             string // What runs that container: docker, containerd, podman, cri-o, lxc, systemd-nspawn, buildkit.
+	PodName                                      string // Kubernetes pod of that container.
+	PodNamespace                                 string // Kubernetes namespace of that pod.
+	PodUid                                       string // Unique id of that pod.
+	PodLabels                                    string // Labels of that pod, or of the container where it is in none, as a JSON object.
 	CgroupPath                                   string // Control group of that process.
 	MountNamespaceId                             int64  // Mount namespace of that process (inode number).
 	PidNamespaceId                               int64  // Process-id namespace of that process (inode number).
@@ -164,60 +171,67 @@ func (r *DeviceProcessEvents) visit(v visitor) {
 	v.text(45, &r.InitiatingProcessCapabilities)
 	v.text(46, &r.ContainerId)
 	v.text(47, &r.ContainerImage)
-	v.text(48, &r.CgroupPath)
-	v.number(49, &r.MountNamespaceId)
-	v.number(50, &r.PidNamespaceId)
-	v.number(51, &r.NetworkNamespaceId)
-	v.number(52, &r.UserNamespaceId)
-	v.text(53, &r.ActionType)
-	v.text(54, &r.FileName)
-	v.text(55, &r.FolderPath)
-	v.text(56, &r.SHA1)
-	v.text(57, &r.SHA256)
-	v.text(58, &r.MD5)
-	v.number(59, &r.FileSize)
-	v.text(60, &r.ProcessVersionInfoCompanyName)
-	v.text(61, &r.ProcessVersionInfoProductName)
-	v.text(62, &r.ProcessVersionInfoProductVersion)
-	v.text(63, &r.ProcessVersionInfoInternalFileName)
-	v.text(64, &r.ProcessVersionInfoOriginalFileName)
-	v.text(65, &r.ProcessVersionInfoFileDescription)
-	v.number(66, &r.ProcessId)
-	v.text(67, &r.ProcessCommandLine)
-	v.text(68, &r.ProcessIntegrityLevel)
-	v.text(69, &r.ProcessTokenElevation)
-	v.time(70, &r.ProcessCreationTime)
-	v.text(71, &r.AccountDomain)
-	v.text(72, &r.AccountName)
-	v.text(73, &r.AccountSid)
-	v.text(74, &r.AccountUpn)
-	v.text(75, &r.AccountObjectId)
-	v.number(76, &r.LogonId)
-	v.number(77, &r.InitiatingProcessLogonId)
-	v.text(78, &r.InitiatingProcessIntegrityLevel)
-	v.text(79, &r.InitiatingProcessTokenElevation)
-	v.text(80, &r.InitiatingProcessSignerType)
-	v.text(81, &r.InitiatingProcessSignatureStatus)
-	v.text(82, &r.AdditionalFields)
-	v.number(83, &r.CreatedProcessSessionId)
-	v.flag(84, &r.IsProcessRemoteSession)
-	v.text(85, &r.ProcessRemoteSessionDeviceName)
-	v.text(86, &r.ProcessRemoteSessionIP)
-	v.text(87, &r.ProcessUniqueId)
-	v.number(88, &r.LogonID)
-	v.text(89, &r.ProcessCurrentDirectory)
-	v.text(90, &r.ProcessTty)
-	v.optional(91, &r.ProcessUserId)
-	v.optional(92, &r.ProcessEffectiveUserId)
-	v.optional(93, &r.ProcessGroupId)
-	v.optional(94, &r.ProcessEffectiveGroupId)
-	v.text(95, &r.ProcessCapabilities)
-	v.text(96, &r.ProcessEnvironment)
-	v.optional(97, &r.ProcessExitCode)
-	v.number(98, &r.ProcessExitSignal)
-	v.optional(99, &r.ProcessLifetimeMs)
-	v.optional(100, &r.ProcessCpuTimeMs)
-	v.flag(101, &r.IsFileless)
+	v.text(48, &r.ContainerImageDigest)
+	v.text(49, &r.ContainerName)
+	v.text(50, &r.ContainerRuntime)
+	v.text(51, &r.PodName)
+	v.text(52, &r.PodNamespace)
+	v.text(53, &r.PodUid)
+	v.text(54, &r.PodLabels)
+	v.text(55, &r.CgroupPath)
+	v.number(56, &r.MountNamespaceId)
+	v.number(57, &r.PidNamespaceId)
+	v.number(58, &r.NetworkNamespaceId)
+	v.number(59, &r.UserNamespaceId)
+	v.text(60, &r.ActionType)
+	v.text(61, &r.FileName)
+	v.text(62, &r.FolderPath)
+	v.text(63, &r.SHA1)
+	v.text(64, &r.SHA256)
+	v.text(65, &r.MD5)
+	v.number(66, &r.FileSize)
+	v.text(67, &r.ProcessVersionInfoCompanyName)
+	v.text(68, &r.ProcessVersionInfoProductName)
+	v.text(69, &r.ProcessVersionInfoProductVersion)
+	v.text(70, &r.ProcessVersionInfoInternalFileName)
+	v.text(71, &r.ProcessVersionInfoOriginalFileName)
+	v.text(72, &r.ProcessVersionInfoFileDescription)
+	v.number(73, &r.ProcessId)
+	v.text(74, &r.ProcessCommandLine)
+	v.text(75, &r.ProcessIntegrityLevel)
+	v.text(76, &r.ProcessTokenElevation)
+	v.time(77, &r.ProcessCreationTime)
+	v.text(78, &r.AccountDomain)
+	v.text(79, &r.AccountName)
+	v.text(80, &r.AccountSid)
+	v.text(81, &r.AccountUpn)
+	v.text(82, &r.AccountObjectId)
+	v.number(83, &r.LogonId)
+	v.number(84, &r.InitiatingProcessLogonId)
+	v.text(85, &r.InitiatingProcessIntegrityLevel)
+	v.text(86, &r.InitiatingProcessTokenElevation)
+	v.text(87, &r.InitiatingProcessSignerType)
+	v.text(88, &r.InitiatingProcessSignatureStatus)
+	v.text(89, &r.AdditionalFields)
+	v.number(90, &r.CreatedProcessSessionId)
+	v.flag(91, &r.IsProcessRemoteSession)
+	v.text(92, &r.ProcessRemoteSessionDeviceName)
+	v.text(93, &r.ProcessRemoteSessionIP)
+	v.text(94, &r.ProcessUniqueId)
+	v.number(95, &r.LogonID)
+	v.text(96, &r.ProcessCurrentDirectory)
+	v.text(97, &r.ProcessTty)
+	v.optional(98, &r.ProcessUserId)
+	v.optional(99, &r.ProcessEffectiveUserId)
+	v.optional(100, &r.ProcessGroupId)
+	v.optional(101, &r.ProcessEffectiveGroupId)
+	v.text(102, &r.ProcessCapabilities)
+	v.text(103, &r.ProcessEnvironment)
+	v.optional(104, &r.ProcessExitCode)
+	v.number(105, &r.ProcessExitSignal)
+	v.optional(106, &r.ProcessLifetimeMs)
+	v.optional(107, &r.ProcessCpuTimeMs)
+	v.flag(108, &r.IsFileless)
 }
 
 // DeviceFileEvents is one row of the table of that name.
@@ -271,6 +285,13 @@ type DeviceFileEvents struct {
 	InitiatingProcessCapabilities                string // Effective Linux capabilities of the acting process: 16 hexadecimal digits, empty when none.
 	ContainerId                                  string // Container of the process that the row is about: the created process in DeviceProcessEvents, the acting process elsewhere. Empty on the host.
 	ContainerImage                               string // Image of that container, where the runtime tells it.
+	ContainerImageDigest                         string // Digest of that image: of its manifest where the runtime tells it, else of its configuration.
+	ContainerName                                string // Name of that container; in a pod the name that the pod gives it.
+	ContainerRuntime                             string // What runs that container: docker, containerd, podman, cri-o, lxc, systemd-nspawn, buildkit.
+	PodName                                      string // Kubernetes pod of that container.
+	PodNamespace                                 string // Kubernetes namespace of that pod.
+	PodUid                                       string // Unique id of that pod.
+	PodLabels                                    string // Labels of that pod, or of the container where it is in none, as a JSON object.
 	CgroupPath                                   string // Control group of that process.
 	MountNamespaceId                             int64  // Mount namespace of that process (inode number).
 	PidNamespaceId                               int64  // Process-id namespace of that process (inode number).
@@ -361,42 +382,49 @@ func (r *DeviceFileEvents) visit(v visitor) {
 	v.text(45, &r.InitiatingProcessCapabilities)
 	v.text(46, &r.ContainerId)
 	v.text(47, &r.ContainerImage)
-	v.text(48, &r.CgroupPath)
-	v.number(49, &r.MountNamespaceId)
-	v.number(50, &r.PidNamespaceId)
-	v.number(51, &r.NetworkNamespaceId)
-	v.number(52, &r.UserNamespaceId)
-	v.text(53, &r.ActionType)
-	v.text(54, &r.FileName)
-	v.text(55, &r.FolderPath)
-	v.text(56, &r.SHA1)
-	v.text(57, &r.SHA256)
-	v.text(58, &r.MD5)
-	v.text(59, &r.FileOriginUrl)
-	v.text(60, &r.FileOriginReferrerUrl)
-	v.text(61, &r.FileOriginIP)
-	v.text(62, &r.PreviousFolderPath)
-	v.text(63, &r.PreviousFileName)
-	v.number(64, &r.FileSize)
-	v.text(65, &r.InitiatingProcessIntegrityLevel)
-	v.text(66, &r.InitiatingProcessTokenElevation)
-	v.text(67, &r.RequestProtocol)
-	v.text(68, &r.RequestSourceIP)
-	v.number(69, &r.RequestSourcePort)
-	v.text(70, &r.RequestAccountName)
-	v.text(71, &r.RequestAccountDomain)
-	v.text(72, &r.RequestAccountSid)
-	v.text(73, &r.ShareName)
-	v.text(74, &r.SensitivityLabel)
-	v.text(75, &r.SensitivitySubLabel)
-	v.flag(76, &r.IsAzureInfoProtectionApplied)
-	v.text(77, &r.AdditionalFields)
-	v.number(78, &r.LogonID)
-	v.number(79, &r.BytesWritten)
-	v.number(80, &r.FileMode)
-	v.optional(81, &r.FileOwnerUserId)
-	v.number(82, &r.FileInode)
-	v.number(83, &r.FileDevice)
+	v.text(48, &r.ContainerImageDigest)
+	v.text(49, &r.ContainerName)
+	v.text(50, &r.ContainerRuntime)
+	v.text(51, &r.PodName)
+	v.text(52, &r.PodNamespace)
+	v.text(53, &r.PodUid)
+	v.text(54, &r.PodLabels)
+	v.text(55, &r.CgroupPath)
+	v.number(56, &r.MountNamespaceId)
+	v.number(57, &r.PidNamespaceId)
+	v.number(58, &r.NetworkNamespaceId)
+	v.number(59, &r.UserNamespaceId)
+	v.text(60, &r.ActionType)
+	v.text(61, &r.FileName)
+	v.text(62, &r.FolderPath)
+	v.text(63, &r.SHA1)
+	v.text(64, &r.SHA256)
+	v.text(65, &r.MD5)
+	v.text(66, &r.FileOriginUrl)
+	v.text(67, &r.FileOriginReferrerUrl)
+	v.text(68, &r.FileOriginIP)
+	v.text(69, &r.PreviousFolderPath)
+	v.text(70, &r.PreviousFileName)
+	v.number(71, &r.FileSize)
+	v.text(72, &r.InitiatingProcessIntegrityLevel)
+	v.text(73, &r.InitiatingProcessTokenElevation)
+	v.text(74, &r.RequestProtocol)
+	v.text(75, &r.RequestSourceIP)
+	v.number(76, &r.RequestSourcePort)
+	v.text(77, &r.RequestAccountName)
+	v.text(78, &r.RequestAccountDomain)
+	v.text(79, &r.RequestAccountSid)
+	v.text(80, &r.ShareName)
+	v.text(81, &r.SensitivityLabel)
+	v.text(82, &r.SensitivitySubLabel)
+	v.flag(83, &r.IsAzureInfoProtectionApplied)
+	v.text(84, &r.AdditionalFields)
+	v.number(85, &r.LogonID)
+	v.number(86, &r.BytesWritten)
+	v.number(87, &r.FileMode)
+	v.optional(88, &r.FileOwnerUserId)
+	v.number(89, &r.FileInode)
+	v.number(90, &r.FileDevice)
 }
 
 // DeviceNetworkEvents is one row of the table of that name.
@@ -450,6 +478,13 @@ type DeviceNetworkEvents struct {
 	InitiatingProcessCapabilities                string // Effective Linux capabilities of the acting process: 16 hexadecimal digits, empty when none.
 	ContainerId                                  string // Container of the process that the row is about: the created process in DeviceProcessEvents, the acting process elsewhere. Empty on the host.
 	ContainerImage                               string // Image of that container, where the runtime tells it.
+	ContainerImageDigest                         string // Digest of that image: of its manifest where the runtime tells it, else of its configuration.
+	ContainerName                                string // Name of that container; in a pod the name that the pod gives it.
+	ContainerRuntime                             string // What runs that container: docker, containerd, podman, cri-o, lxc, systemd-nspawn, buildkit.
+	PodName                                      string // Kubernetes pod of that container.
+	PodNamespace                                 string // Kubernetes namespace of that pod.
+	PodUid                                       string // Unique id of that pod.
+	PodLabels                                    string // Labels of that pod, or of the container where it is in none, as a JSON object.
 	CgroupPath                                   string // Control group of that process.
 	MountNamespaceId                             int64  // Mount namespace of that process (inode number).
 	PidNamespaceId                               int64  // Process-id namespace of that process (inode number).
@@ -523,25 +558,32 @@ func (r *DeviceNetworkEvents) visit(v visitor) {
 	v.text(45, &r.InitiatingProcessCapabilities)
 	v.text(46, &r.ContainerId)
 	v.text(47, &r.ContainerImage)
-	v.text(48, &r.CgroupPath)
-	v.number(49, &r.MountNamespaceId)
-	v.number(50, &r.PidNamespaceId)
-	v.number(51, &r.NetworkNamespaceId)
-	v.number(52, &r.UserNamespaceId)
-	v.text(53, &r.ActionType)
-	v.text(54, &r.RemoteIP)
-	v.number(55, &r.RemotePort)
-	v.text(56, &r.RemoteUrl)
-	v.text(57, &r.LocalIP)
-	v.number(58, &r.LocalPort)
-	v.text(59, &r.Protocol)
-	v.text(60, &r.LocalIPType)
-	v.text(61, &r.RemoteIPType)
-	v.text(62, &r.InitiatingProcessIntegrityLevel)
-	v.text(63, &r.InitiatingProcessTokenElevation)
-	v.text(64, &r.AdditionalFields)
-	v.number(65, &r.LogonID)
-	v.number(66, &r.ErrorCode)
+	v.text(48, &r.ContainerImageDigest)
+	v.text(49, &r.ContainerName)
+	v.text(50, &r.ContainerRuntime)
+	v.text(51, &r.PodName)
+	v.text(52, &r.PodNamespace)
+	v.text(53, &r.PodUid)
+	v.text(54, &r.PodLabels)
+	v.text(55, &r.CgroupPath)
+	v.number(56, &r.MountNamespaceId)
+	v.number(57, &r.PidNamespaceId)
+	v.number(58, &r.NetworkNamespaceId)
+	v.number(59, &r.UserNamespaceId)
+	v.text(60, &r.ActionType)
+	v.text(61, &r.RemoteIP)
+	v.number(62, &r.RemotePort)
+	v.text(63, &r.RemoteUrl)
+	v.text(64, &r.LocalIP)
+	v.number(65, &r.LocalPort)
+	v.text(66, &r.Protocol)
+	v.text(67, &r.LocalIPType)
+	v.text(68, &r.RemoteIPType)
+	v.text(69, &r.InitiatingProcessIntegrityLevel)
+	v.text(70, &r.InitiatingProcessTokenElevation)
+	v.text(71, &r.AdditionalFields)
+	v.number(72, &r.LogonID)
+	v.number(73, &r.ErrorCode)
 }
 
 // DeviceRegistryEvents is one row of the table of that name.
@@ -595,6 +637,13 @@ type DeviceRegistryEvents struct {
 	InitiatingProcessCapabilities                string // Effective Linux capabilities of the acting process: 16 hexadecimal digits, empty when none.
 	ContainerId                                  string // Container of the process that the row is about: the created process in DeviceProcessEvents, the acting process elsewhere. Empty on the host.
 	ContainerImage                               string // Image of that container, where the runtime tells it.
+	ContainerImageDigest                         string // Digest of that image: of its manifest where the runtime tells it, else of its configuration.
+	ContainerName                                string // Name of that container; in a pod the name that the pod gives it.
+	ContainerRuntime                             string // What runs that container: docker, containerd, podman, cri-o, lxc, systemd-nspawn, buildkit.
+	PodName                                      string // Kubernetes pod of that container.
+	PodNamespace                                 string // Kubernetes namespace of that pod.
+	PodUid                                       string // Unique id of that pod.
+	PodLabels                                    string // Labels of that pod, or of the container where it is in none, as a JSON object.
 	CgroupPath                                   string // Control group of that process.
 	MountNamespaceId                             int64  // Mount namespace of that process (inode number).
 	PidNamespaceId                               int64  // Process-id namespace of that process (inode number).
@@ -664,21 +713,28 @@ func (r *DeviceRegistryEvents) visit(v visitor) {
 	v.text(45, &r.InitiatingProcessCapabilities)
 	v.text(46, &r.ContainerId)
 	v.text(47, &r.ContainerImage)
-	v.text(48, &r.CgroupPath)
-	v.number(49, &r.MountNamespaceId)
-	v.number(50, &r.PidNamespaceId)
-	v.number(51, &r.NetworkNamespaceId)
-	v.number(52, &r.UserNamespaceId)
-	v.text(53, &r.ActionType)
-	v.text(54, &r.RegistryKey)
-	v.text(55, &r.RegistryValueType)
-	v.text(56, &r.RegistryValueName)
-	v.text(57, &r.RegistryValueData)
-	v.text(58, &r.PreviousRegistryKey)
-	v.text(59, &r.PreviousRegistryValueName)
-	v.text(60, &r.PreviousRegistryValueData)
-	v.text(61, &r.InitiatingProcessIntegrityLevel)
-	v.text(62, &r.InitiatingProcessTokenElevation)
+	v.text(48, &r.ContainerImageDigest)
+	v.text(49, &r.ContainerName)
+	v.text(50, &r.ContainerRuntime)
+	v.text(51, &r.PodName)
+	v.text(52, &r.PodNamespace)
+	v.text(53, &r.PodUid)
+	v.text(54, &r.PodLabels)
+	v.text(55, &r.CgroupPath)
+	v.number(56, &r.MountNamespaceId)
+	v.number(57, &r.PidNamespaceId)
+	v.number(58, &r.NetworkNamespaceId)
+	v.number(59, &r.UserNamespaceId)
+	v.text(60, &r.ActionType)
+	v.text(61, &r.RegistryKey)
+	v.text(62, &r.RegistryValueType)
+	v.text(63, &r.RegistryValueName)
+	v.text(64, &r.RegistryValueData)
+	v.text(65, &r.PreviousRegistryKey)
+	v.text(66, &r.PreviousRegistryValueName)
+	v.text(67, &r.PreviousRegistryValueData)
+	v.text(68, &r.InitiatingProcessIntegrityLevel)
+	v.text(69, &r.InitiatingProcessTokenElevation)
 }
 
 // DeviceLogonEvents is one row of the table of that name.
@@ -732,6 +788,13 @@ type DeviceLogonEvents struct {
 	InitiatingProcessCapabilities                string // Effective Linux capabilities of the acting process: 16 hexadecimal digits, empty when none.
 	ContainerId                                  string // Container of the process that the row is about: the created process in DeviceProcessEvents, the acting process elsewhere. Empty on the host.
 	ContainerImage                               string // Image of that container, where the runtime tells it.
+	ContainerImageDigest                         string // Digest of that image: of its manifest where the runtime tells it, else of its configuration.
+	ContainerName                                string // Name of that container; in a pod the name that the pod gives it.
+	ContainerRuntime                             string // What runs that container: docker, containerd, podman, cri-o, lxc, systemd-nspawn, buildkit.
+	PodName                                      string // Kubernetes pod of that container.
+	PodNamespace                                 string // Kubernetes namespace of that pod.
+	PodUid                                       string // Unique id of that pod.
+	PodLabels                                    string // Labels of that pod, or of the container where it is in none, as a JSON object.
 	CgroupPath                                   string // Control group of that process.
 	MountNamespaceId                             int64  // Mount namespace of that process (inode number).
 	PidNamespaceId                               int64  // Process-id namespace of that process (inode number).
@@ -809,29 +872,36 @@ func (r *DeviceLogonEvents) visit(v visitor) {
 	v.text(45, &r.InitiatingProcessCapabilities)
 	v.text(46, &r.ContainerId)
 	v.text(47, &r.ContainerImage)
-	v.text(48, &r.CgroupPath)
-	v.number(49, &r.MountNamespaceId)
-	v.number(50, &r.PidNamespaceId)
-	v.number(51, &r.NetworkNamespaceId)
-	v.number(52, &r.UserNamespaceId)
-	v.text(53, &r.ActionType)
-	v.text(54, &r.LogonType)
-	v.text(55, &r.AccountDomain)
-	v.text(56, &r.AccountName)
-	v.text(57, &r.AccountSid)
-	v.text(58, &r.Protocol)
-	v.text(59, &r.FailureReason)
-	v.flag(60, &r.IsLocalAdmin)
-	v.number(61, &r.LogonId)
-	v.text(62, &r.RemoteDeviceName)
-	v.text(63, &r.RemoteIP)
-	v.text(64, &r.RemoteIPType)
-	v.number(65, &r.RemotePort)
-	v.text(66, &r.InitiatingProcessIntegrityLevel)
-	v.text(67, &r.InitiatingProcessTokenElevation)
-	v.text(68, &r.AdditionalFields)
-	v.text(69, &r.LogonTty)
-	v.text(70, &r.TargetAccountName)
+	v.text(48, &r.ContainerImageDigest)
+	v.text(49, &r.ContainerName)
+	v.text(50, &r.ContainerRuntime)
+	v.text(51, &r.PodName)
+	v.text(52, &r.PodNamespace)
+	v.text(53, &r.PodUid)
+	v.text(54, &r.PodLabels)
+	v.text(55, &r.CgroupPath)
+	v.number(56, &r.MountNamespaceId)
+	v.number(57, &r.PidNamespaceId)
+	v.number(58, &r.NetworkNamespaceId)
+	v.number(59, &r.UserNamespaceId)
+	v.text(60, &r.ActionType)
+	v.text(61, &r.LogonType)
+	v.text(62, &r.AccountDomain)
+	v.text(63, &r.AccountName)
+	v.text(64, &r.AccountSid)
+	v.text(65, &r.Protocol)
+	v.text(66, &r.FailureReason)
+	v.flag(67, &r.IsLocalAdmin)
+	v.number(68, &r.LogonId)
+	v.text(69, &r.RemoteDeviceName)
+	v.text(70, &r.RemoteIP)
+	v.text(71, &r.RemoteIPType)
+	v.number(72, &r.RemotePort)
+	v.text(73, &r.InitiatingProcessIntegrityLevel)
+	v.text(74, &r.InitiatingProcessTokenElevation)
+	v.text(75, &r.AdditionalFields)
+	v.text(76, &r.LogonTty)
+	v.text(77, &r.TargetAccountName)
 }
 
 // DeviceImageLoadEvents is one row of the table of that name.
@@ -885,6 +955,13 @@ type DeviceImageLoadEvents struct {
 	InitiatingProcessCapabilities                string // Effective Linux capabilities of the acting process: 16 hexadecimal digits, empty when none.
 	ContainerId                                  string // Container of the process that the row is about: the created process in DeviceProcessEvents, the acting process elsewhere. Empty on the host.
 	ContainerImage                               string // Image of that container, where the runtime tells it.
+	ContainerImageDigest                         string // Digest of that image: of its manifest where the runtime tells it, else of its configuration.
+	ContainerName                                string // Name of that container; in a pod the name that the pod gives it.
+	ContainerRuntime                             string // What runs that container: docker, containerd, podman, cri-o, lxc, systemd-nspawn, buildkit.
+	PodName                                      string // Kubernetes pod of that container.
+	PodNamespace                                 string // Kubernetes namespace of that pod.
+	PodUid                                       string // Unique id of that pod.
+	PodLabels                                    string // Labels of that pod, or of the container where it is in none, as a JSON object.
 	CgroupPath                                   string // Control group of that process.
 	MountNamespaceId                             int64  // Mount namespace of that process (inode number).
 	PidNamespaceId                               int64  // Process-id namespace of that process (inode number).
@@ -953,20 +1030,27 @@ func (r *DeviceImageLoadEvents) visit(v visitor) {
 	v.text(45, &r.InitiatingProcessCapabilities)
 	v.text(46, &r.ContainerId)
 	v.text(47, &r.ContainerImage)
-	v.text(48, &r.CgroupPath)
-	v.number(49, &r.MountNamespaceId)
-	v.number(50, &r.PidNamespaceId)
-	v.number(51, &r.NetworkNamespaceId)
-	v.number(52, &r.UserNamespaceId)
-	v.text(53, &r.ActionType)
-	v.text(54, &r.FileName)
-	v.text(55, &r.FolderPath)
-	v.text(56, &r.SHA1)
-	v.text(57, &r.SHA256)
-	v.text(58, &r.MD5)
-	v.number(59, &r.FileSize)
-	v.text(60, &r.InitiatingProcessIntegrityLevel)
-	v.text(61, &r.InitiatingProcessTokenElevation)
+	v.text(48, &r.ContainerImageDigest)
+	v.text(49, &r.ContainerName)
+	v.text(50, &r.ContainerRuntime)
+	v.text(51, &r.PodName)
+	v.text(52, &r.PodNamespace)
+	v.text(53, &r.PodUid)
+	v.text(54, &r.PodLabels)
+	v.text(55, &r.CgroupPath)
+	v.number(56, &r.MountNamespaceId)
+	v.number(57, &r.PidNamespaceId)
+	v.number(58, &r.NetworkNamespaceId)
+	v.number(59, &r.UserNamespaceId)
+	v.text(60, &r.ActionType)
+	v.text(61, &r.FileName)
+	v.text(62, &r.FolderPath)
+	v.text(63, &r.SHA1)
+	v.text(64, &r.SHA256)
+	v.text(65, &r.MD5)
+	v.number(66, &r.FileSize)
+	v.text(67, &r.InitiatingProcessIntegrityLevel)
+	v.text(68, &r.InitiatingProcessTokenElevation)
 }
 
 // DeviceEvents is one row of the table of that name.
@@ -1020,6 +1104,13 @@ type DeviceEvents struct {
 	InitiatingProcessCapabilities                string // Effective Linux capabilities of the acting process: 16 hexadecimal digits, empty when none.
 	ContainerId                                  string // Container of the process that the row is about: the created process in DeviceProcessEvents, the acting process elsewhere. Empty on the host.
 	ContainerImage                               string // Image of that container, where the runtime tells it.
+	ContainerImageDigest                         string // Digest of that image: of its manifest where the runtime tells it, else of its configuration.
+	ContainerName                                string // Name of that container; in a pod the name that the pod gives it.
+	ContainerRuntime                             string // What runs that container: docker, containerd, podman, cri-o, lxc, systemd-nspawn, buildkit.
+	PodName                                      string // Kubernetes pod of that container.
+	PodNamespace                                 string // Kubernetes namespace of that pod.
+	PodUid                                       string // Unique id of that pod.
+	PodLabels                                    string // Labels of that pod, or of the container where it is in none, as a JSON object.
 	CgroupPath                                   string // Control group of that process.
 	MountNamespaceId                             int64  // Mount namespace of that process (inode number).
 	PidNamespaceId                               int64  // Process-id namespace of that process (inode number).
@@ -1116,48 +1207,55 @@ func (r *DeviceEvents) visit(v visitor) {
 	v.text(45, &r.InitiatingProcessCapabilities)
 	v.text(46, &r.ContainerId)
 	v.text(47, &r.ContainerImage)
-	v.text(48, &r.CgroupPath)
-	v.number(49, &r.MountNamespaceId)
-	v.number(50, &r.PidNamespaceId)
-	v.number(51, &r.NetworkNamespaceId)
-	v.number(52, &r.UserNamespaceId)
-	v.text(53, &r.ActionType)
-	v.text(54, &r.FileName)
-	v.text(55, &r.FolderPath)
-	v.text(56, &r.SHA1)
-	v.text(57, &r.SHA256)
-	v.text(58, &r.MD5)
-	v.number(59, &r.FileSize)
-	v.text(60, &r.AccountDomain)
-	v.text(61, &r.AccountName)
-	v.text(62, &r.AccountSid)
-	v.text(63, &r.RemoteUrl)
-	v.text(64, &r.RemoteDeviceName)
-	v.number(65, &r.ProcessId)
-	v.text(66, &r.ProcessCommandLine)
-	v.time(67, &r.ProcessCreationTime)
-	v.text(68, &r.ProcessTokenElevation)
-	v.number(69, &r.LogonId)
-	v.text(70, &r.RegistryKey)
-	v.text(71, &r.RegistryValueName)
-	v.text(72, &r.RegistryValueData)
-	v.text(73, &r.RemoteIP)
-	v.number(74, &r.RemotePort)
-	v.text(75, &r.LocalIP)
-	v.number(76, &r.LocalPort)
-	v.text(77, &r.FileOriginUrl)
-	v.text(78, &r.FileOriginIP)
-	v.number(79, &r.InitiatingProcessLogonId)
-	v.text(80, &r.AdditionalFields)
-	v.number(81, &r.CreatedProcessSessionId)
-	v.flag(82, &r.IsProcessRemoteSession)
-	v.text(83, &r.ProcessRemoteSessionDeviceName)
-	v.text(84, &r.ProcessRemoteSessionIP)
-	v.text(85, &r.DnsQueryName)
-	v.text(86, &r.DnsQueryType)
-	v.text(87, &r.DnsResponseCode)
-	v.text(88, &r.DnsAnswers)
-	v.text(89, &r.Protocol)
+	v.text(48, &r.ContainerImageDigest)
+	v.text(49, &r.ContainerName)
+	v.text(50, &r.ContainerRuntime)
+	v.text(51, &r.PodName)
+	v.text(52, &r.PodNamespace)
+	v.text(53, &r.PodUid)
+	v.text(54, &r.PodLabels)
+	v.text(55, &r.CgroupPath)
+	v.number(56, &r.MountNamespaceId)
+	v.number(57, &r.PidNamespaceId)
+	v.number(58, &r.NetworkNamespaceId)
+	v.number(59, &r.UserNamespaceId)
+	v.text(60, &r.ActionType)
+	v.text(61, &r.FileName)
+	v.text(62, &r.FolderPath)
+	v.text(63, &r.SHA1)
+	v.text(64, &r.SHA256)
+	v.text(65, &r.MD5)
+	v.number(66, &r.FileSize)
+	v.text(67, &r.AccountDomain)
+	v.text(68, &r.AccountName)
+	v.text(69, &r.AccountSid)
+	v.text(70, &r.RemoteUrl)
+	v.text(71, &r.RemoteDeviceName)
+	v.number(72, &r.ProcessId)
+	v.text(73, &r.ProcessCommandLine)
+	v.time(74, &r.ProcessCreationTime)
+	v.text(75, &r.ProcessTokenElevation)
+	v.number(76, &r.LogonId)
+	v.text(77, &r.RegistryKey)
+	v.text(78, &r.RegistryValueName)
+	v.text(79, &r.RegistryValueData)
+	v.text(80, &r.RemoteIP)
+	v.number(81, &r.RemotePort)
+	v.text(82, &r.LocalIP)
+	v.number(83, &r.LocalPort)
+	v.text(84, &r.FileOriginUrl)
+	v.text(85, &r.FileOriginIP)
+	v.number(86, &r.InitiatingProcessLogonId)
+	v.text(87, &r.AdditionalFields)
+	v.number(88, &r.CreatedProcessSessionId)
+	v.flag(89, &r.IsProcessRemoteSession)
+	v.text(90, &r.ProcessRemoteSessionDeviceName)
+	v.text(91, &r.ProcessRemoteSessionIP)
+	v.text(92, &r.DnsQueryName)
+	v.text(93, &r.DnsQueryType)
+	v.text(94, &r.DnsResponseCode)
+	v.text(95, &r.DnsAnswers)
+	v.text(96, &r.Protocol)
 }
 
 // DeviceInfo is one row of the table of that name.

@@ -7,6 +7,7 @@ package linux
 import (
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/container"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -52,8 +53,10 @@ type process struct {
 	mntNS, pidNS             uint32
 	netNS, usrNS             uint32
 	cgroup                   string
-	container, containerImg  string
-	env                      string // JSON
+	container                string
+	place                    container.Place
+	box                      *container.Info // nil on the host
+	env                      string          // JSON
 	remoteIP                 string
 	fileless                 bool
 
@@ -201,7 +204,7 @@ func (p *process) inherit(from *process) {
 	p.uid, p.euid, p.gid, p.egid, p.caps = from.uid, from.euid, from.gid, from.egid, from.caps
 	p.audit, p.sid, p.tty = from.audit, from.sid, from.tty
 	p.mntNS, p.pidNS, p.netNS, p.usrNS = from.mntNS, from.pidNS, from.netNS, from.usrNS
-	p.cgroup, p.container, p.containerImg = from.cgroup, from.container, from.containerImg
+	p.cgroup, p.container, p.place, p.box = from.cgroup, from.container, from.place, from.box
 	p.remoteIP, p.calledBy, p.called = from.remoteIP, from.calledBy, from.called
 }
 

@@ -31,25 +31,32 @@ func newCareful(lost *tally) *careful {
 // read returns at most limit bytes of a file, or nothing when they do not come
 // in time.
 func (c *careful) read(name string, limit int64) []byte {
+	b, _ := attempt(c, func() []byte { return readSome(name, limit) })
+	return b
+}
+
+// attempt runs what may hang. It reports whether the result came in time.
+func attempt[T any](c *careful, f func() T) (T, bool) {
+	var none T
 	select {
 	case c.slots <- struct{}{}:
 	default:
 		c.lost.add("proc.stuck", 1)
-		return nil
+		return none, false
 	}
-	got := make(chan []byte, 1)
+	got := make(chan T, 1)
 	go func() {
 		defer func() { <-c.slots }()
-		got <- readSome(name, limit)
+		got <- f()
 	}()
 	t := time.NewTimer(c.wait)
 	defer t.Stop()
 	select {
-	case b := <-got:
-		return b
+	case v := <-got:
+		return v, true
 	case <-t.C:
 		c.lost.add("proc.stuck", 1)
-		return nil
+		return none, false
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/container"
 	"github.com/picket-edr/picket/sensor/linux/kernel"
 	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/sync/errgroup"
@@ -26,14 +27,15 @@ import (
 
 // Options say for whom and whereto a Collector works.
 type Options struct {
-	DeviceID     string               // part of every process GUID
-	BootID       string               // "": the kernel's
-	Log          *slog.Logger         // nil: none
-	Sink         func(event.Row) bool // takes a row; must not block; false counts it as lost
-	HashMaxBytes int64                // larger images are not hashed; 0: 256 MiB
-	ExcludePIDs  []int                // processes whose doings are not collected
-	NextReportID func() int64         // number of the next row within the boot
-	Rungs        map[string]string    // rung to take by kind of event; empty: the best that works
+	DeviceID      string               // part of every process GUID
+	BootID        string               // "": the kernel's
+	Log           *slog.Logger         // nil: none
+	Sink          func(event.Row) bool // takes a row; must not block; false counts it as lost
+	HashMaxBytes  int64                // larger images are not hashed; 0: 256 MiB
+	ContainerRoot string               // where runtimes keep their state; "": /
+	ExcludePIDs   []int                // processes whose doings are not collected
+	NextReportID  func() int64         // number of the next row within the boot
+	Rungs         map[string]string    // rung to take by kind of event; empty: the best that works
 }
 
 // Collector gathers the events of this host.
@@ -51,7 +53,7 @@ type Collector struct {
 	hash       *hasher
 	careful    *careful
 	users      *users
-	containers *containers
+	containers *container.Cache
 	plans      plans
 	cache      *cache
 	names      *names
@@ -83,7 +85,7 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 	if o.BootID == "" {
 		o.BootID = bootID()
 	}
-	c := assemble(o, hostName(), newUsers("/etc/passwd", "/etc/group"), newContainers("/"), defaultLogonPaths())
+	c := assemble(o, hostName(), newUsers("/etc/passwd", "/etc/group"), o.ContainerRoot, defaultLogonPaths())
 	c.clock.sync()
 	c.booted = event.Time(c.clock.offset.Load() / 1000)
 	if err := c.openKernel(); err != nil {
@@ -101,14 +103,17 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 }
 
 // assemble puts a collector together that is not attached to anything.
-func assemble(o Options, host string, u *users, containers *containers, paths logonPaths) *Collector {
+func assemble(o Options, host string, u *users, root string, paths logonPaths) *Collector {
 	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(),
-		users: u, containers: containers, plans: newPlans(), names: newNames(),
+		users: u, plans: newPlans(), names: newNames(),
 		held: map[heldKey]*record.File{}, inbox: make(chan func(), 256)}
 	c.cache = newCache(o.DeviceID, o.BootID, c.clock, c.lost)
 	c.out = newOutbox(o.Sink, o.NextReportID, c.lost, c.sent)
 	c.hash = newHasher(o.HashMaxBytes, c.lost, func() { c.out.flush(false) })
 	c.careful = newCareful(c.lost)
+	c.containers = container.NewCache(container.Options{Root: root, Guard: func(look func() *container.Info) (*container.Info, bool) {
+		return attempt(c.careful, look)
+	}})
 	c.logons = newLogons(paths, c)
 	return c
 }

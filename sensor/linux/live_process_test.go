@@ -340,10 +340,19 @@ func TestLiveBecomingAnotherUser(t *testing.T) {
 	}
 }
 
-// A container is known by the control group that its runtime made.
+// A container is known by the control group that its runtime made and by what
+// the runtime wrote down.
 func TestLiveContainer(t *testing.T) {
-	l := startLive(t, nil)
-	id := strings.Repeat("fedcba9876543210", 4)
+	id, root := strings.Repeat("fedcba9876543210", 4), t.TempDir()
+	state := filepath.Join(root, "var/lib/docker/containers", id)
+	if err := os.MkdirAll(state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	record := `{"Name":"/shop-web-1","Image":"sha256:ab","Config":{"Image":"nginx:1.25","Labels":{"team":"shop"}}}`
+	if err := os.WriteFile(filepath.Join(state, "config.v2.json"), []byte(record), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l := startLive(t, func(o *Options) { o.ContainerRoot = root })
 	group := filepath.Join(l.kernel.Cgroup(), "docker-"+id+".scope")
 	if err := os.Mkdir(group, 0o755); err != nil {
 		t.Skipf("no control group can be made: %v", err)
@@ -360,10 +369,11 @@ func TestLiveContainer(t *testing.T) {
 	if err := c.Run(); err != nil {
 		t.Skipf("no process can be started in a control group: %v", err)
 	}
-	if r := find(l, created(c.Process.Pid)); r.ContainerId != id || r.CgroupPath != "/docker-"+id+".scope" || r.PidNamespaceId == 0 {
+	if r := find(l, created(c.Process.Pid)); r.ContainerId != id || r.CgroupPath != "/docker-"+id+".scope" || r.PidNamespaceId == 0 ||
+		r.ContainerName != "shop-web-1" || r.ContainerRuntime != "docker" || r.ContainerImage != "nginx:1.25" || r.PodLabels != `{"team":"shop"}` {
 		t.Errorf("process %v", columns(r))
 	}
-	if r := find(l, onPath("FileCreated", name)); r.ContainerId != id {
+	if r := find(l, onPath("FileCreated", name)); r.ContainerId != id || r.ContainerName != "shop-web-1" {
 		t.Errorf("file %v", columns(r))
 	}
 }

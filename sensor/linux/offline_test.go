@@ -37,7 +37,7 @@ func newOffline(t testing.TB, paths logonPaths) *offline {
 	o := Options{DeviceID: testDevice, BootID: "7d444840-9dc0-11d1-b245-5ffdce74fad2",
 		Sink:         func(r event.Row) bool { f.rows = append(f.rows, r); return true },
 		NextReportID: func() int64 { id++; return id }}
-	f.Collector = assemble(o, "host.test", newUsers("testdata/etc/passwd", "testdata/etc/group"), newContainers(t.TempDir()), paths)
+	f.Collector = assemble(o, "host.test", newUsers("testdata/etc/passwd", "testdata/etc/group"), t.TempDir(), paths)
 	f.clock.offset.Store(1_790_000_000_000_000_000)
 	return f
 }

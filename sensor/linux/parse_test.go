@@ -56,57 +56,6 @@ func TestUsersFollowTheFile(t *testing.T) {
 	}
 }
 
-func TestContainerOf(t *testing.T) {
-	t.Parallel()
-	id := strings.Repeat("0a", 32)
-	for in, want := range map[string]string{
-		"/": "", "": "", "/user.slice/user-0.slice/session-1.scope": "",
-		"/docker/" + id:                         id,
-		"/system.slice/docker-" + id + ".scope": id,
-		"/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope":       id,
-		"/kubepods/besteffort/podabc/" + id:                                         id,
-		"/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:" + id: id,
-		"/machine.slice/libpod-" + id + ".scope/container":                          id,
-		"/lxc/web/init.scope":                       "web",
-		"/lxc.payload.db/system.slice":              "db",
-		"/machine.slice/machine-sid.scope":          "sid",
-		"/machine.slice/systemd-nspawn@sid.service": "sid",
-		"/docker/" + strings.ToUpper(id):            "",
-		"/process/" + id[:32]:                       "",
-	} {
-		if got := containerOf(in); got != want {
-			t.Errorf("containerOf(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
-func TestContainerImages(t *testing.T) {
-	t.Parallel()
-	root := t.TempDir()
-	put := func(name, text string) {
-		name = filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	docker, containerd, podman, broken := strings.Repeat("a", 64), strings.Repeat("b", 64), strings.Repeat("c", 64), strings.Repeat("d", 64)
-	put("var/lib/docker/containers/"+docker+"/config.v2.json", `{"Config":{"Image":"nginx:1.25"}}`)
-	put("run/containerd/io.containerd.runtime.v2.task/k8s.io/"+containerd+"/config.json", `{"annotations":{"io.kubernetes.cri.image-name":"docker.io/library/redis:7"}}`)
-	put("run/containers/storage/overlay-containers/"+podman+"/userdata/config.json", `{"annotations":{"org.opencontainers.image.ref.name":"quay.io/x"}}`)
-	put("var/lib/docker/containers/"+broken+"/config.v2.json", `{"Config":[`)
-	c := newContainers(root)
-	for id, want := range map[string]string{docker: "nginx:1.25", containerd: "docker.io/library/redis:7", podman: "quay.io/x", broken: "", "..": "", "web": "", "": ""} {
-		for range 2 { // the second time from memory
-			if got := c.image(id); got != want {
-				t.Errorf("image of %.8s = %q, want %q", id, got, want)
-			}
-		}
-	}
-}
-
 func TestCgroupPath(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
@@ -200,7 +149,6 @@ func FuzzProcFiles(f *testing.F) {
 	for _, seed := range []string{
 		"root:x:0:0:::", "8:pids:/docker/x\n0::/", "42 (a) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 2 3",
 		"  0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 0 0 12345 1", "ID=debian\nX=\"\\u1\"", "nameserver ::1", "a /b cgroup2",
-		`{"Config":{"Image":"x"}}`, `{"annotations":{}}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -213,12 +161,8 @@ func FuzzProcFiles(f *testing.F) {
 		resolvers(b)
 		gateways(b)
 		defaultInterface(b)
-		dockerImage(b)
-		ociImage(b)
 		if p := cgroupPath(b); !strings.HasPrefix(p, "/") {
 			t.Fatalf("control group %q", p)
-		} else if id := containerOf(p); strings.Contains(id, "/") {
-			t.Fatalf("container %q", id)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/picket-edr/picket/sensor/linux/container"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -107,11 +108,8 @@ func (c *Collector) readProc(p *process, dir string) {
 
 // home works out the container from the control group.
 func (c *Collector) home(p *process) {
-	p.container = containerOf(p.cgroup)
-	p.containerImg = ""
-	if p.container != "" {
-		p.containerImg = c.containers.image(p.container)
-	}
+	p.place = container.FromCgroup(p.cgroup)
+	p.container, p.box = p.place.ID, c.containers.Get(p.place)
 }
 
 // onExec tells that a process started to run an image.

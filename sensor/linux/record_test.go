@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/container"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -124,7 +125,8 @@ func TestPlansCoverEveryTable(t *testing.T) {
 	a := &initiating{}
 	p := c.cache.add(42, 4200, c.cache.add(7, 700, nil))
 	p.name, p.path, p.cmdline, p.cwd, p.tty, p.caps, p.size = "n", "/p/n", "n x", "/w", "pts/1", 5, 9
-	p.parentName, p.remoteIP, p.sid, p.container, p.containerImg, p.cgroup = "par", "192.0.2.1", 3, "c", "img", "/g"
+	p.parentName, p.remoteIP, p.sid, p.container, p.cgroup = "par", "192.0.2.1", 3, "c", "/g"
+	p.box = &container.Info{Told: true, ID: "c", Name: "web", Runtime: "docker", Image: "img", ImageDigest: "sha256:1", PodName: "p", PodNamespace: "n", PodUID: "u", Labels: `{"a":"b"}`}
 	p.mntNS, p.pidNS, p.netNS, p.usrNS = 1, 2, 3, 4
 	*a = *c.describe(p)
 	want := columns(rowOf(c, &event.DeviceProcessEvents{}, a))

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/container"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -42,6 +43,13 @@ type initiating struct {
 	InitiatingProcessCapabilities       string
 	ContainerId                         string
 	ContainerImage                      string
+	ContainerImageDigest                string
+	ContainerName                       string
+	ContainerRuntime                    string
+	PodName                             string
+	PodNamespace                        string
+	PodUid                              string
+	PodLabels                           string
 	CgroupPath                          string
 	MountNamespaceId                    int64
 	PidNamespaceId                      int64
@@ -112,13 +120,22 @@ func (c *Collector) describe(p *process) *initiating {
 	a.InitiatingProcessGroupId = event.LongOf(int64(p.gid))
 	a.InitiatingProcessEffectiveGroupId = event.LongOf(int64(p.egid))
 	a.InitiatingProcessCapabilities = hexCaps(p.caps)
-	a.describeHome(p)
+	c.describeHome(a, p)
 	return a
 }
 
 // describeHome fills where a process lives: container, cgroup, namespaces.
-func (a *initiating) describeHome(p *process) {
-	a.ContainerId, a.ContainerImage, a.CgroupPath = p.container, p.containerImg, p.cgroup
+func (c *Collector) describeHome(a *initiating, p *process) {
+	a.ContainerId, a.CgroupPath = p.container, p.cgroup
+	box := &container.Info{}
+	if p.box != nil {
+		if !p.box.Told {
+			p.box = c.containers.Get(p.place) // its runtime may have written it down meanwhile
+		}
+		box = p.box
+	}
+	a.ContainerName, a.ContainerRuntime, a.ContainerImage, a.ContainerImageDigest = box.Name, box.Runtime, box.Image, box.ImageDigest
+	a.PodName, a.PodNamespace, a.PodUid, a.PodLabels = box.PodName, box.PodNamespace, box.PodUID, box.Labels
 	a.MountNamespaceId, a.PidNamespaceId = int64(p.mntNS), int64(p.pidNS)
 	a.NetworkNamespaceId, a.UserNamespaceId = int64(p.netNS), int64(p.usrNS)
 }
@@ -132,7 +149,7 @@ func (c *Collector) processRow(action string, at event.Time, p *process) *event.
 		parent.InitiatingProcessUniqueId = p.parentGUID
 		parent.InitiatingProcessCreationTime = p.parentCreated
 	}
-	parent.describeHome(p) // of the process that the row is about
+	c.describeHome(parent, p) // of the process that the row is about
 	r := &event.DeviceProcessEvents{Timestamp: at, ActionType: action}
 	c.plans.fill(r, parent)
 	if p.parent != nil && p.parent.audit != record.Unset {
