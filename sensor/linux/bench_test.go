@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/logon"
 )
 
 // BenchmarkHandle measures what one record of each kind costs from the ring's
@@ -25,7 +26,7 @@ func BenchmarkHandle(b *testing.B) {
 		}
 		done[kind] = true
 		b.Run(kind, func(b *testing.B) {
-			f := newOffline(b, logonPaths{})
+			f := newOffline(b, logon.Paths{})
 			for _, r := range records {
 				f.handle(r)
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/logon"
 	"github.com/picket-edr/picket/sensor/linux/record"
 	"pgregory.net/rapid"
 )
@@ -171,7 +172,7 @@ func TestCacheIndexesAgree(t *testing.T) {
 // so by a counter.
 func TestUnknownProcess(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	_, records := captured(t)
 	for _, b := range records {
 		if rec, err := record.Decode(b); err == nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/container"
 	"github.com/picket-edr/picket/sensor/linux/kernel"
+	"github.com/picket-edr/picket/sensor/linux/logon"
 	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -57,7 +58,7 @@ type Collector struct {
 	plans      plans
 	cache      *cache
 	names      *names
-	logons     *logons
+	logons     *logon.Watcher
 	sources    []*source
 	inbox      chan func() // work that other goroutines leave for the reader
 
@@ -85,13 +86,13 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 	if o.BootID == "" {
 		o.BootID = bootID()
 	}
-	c := assemble(o, hostName(), newUsers("/etc/passwd", "/etc/group"), o.ContainerRoot, defaultLogonPaths())
+	c := assemble(o, hostName(), newUsers("/etc/passwd", "/etc/group"), o.ContainerRoot, logon.HostPaths())
 	c.clock.sync()
 	c.booted = event.Time(c.clock.offset.Load() / 1000)
 	if err := c.openKernel(); err != nil {
 		c.log.WarnContext(ctx, "kernel events cannot be collected", "error", err)
 	}
-	c.hooks = append(c.hooks, c.logons.hook())
+	c.hooks = append(c.hooks, c.logons.Hook(c.Rung() != "off"))
 	c.addSources(sourceList())
 	if !slices.ContainsFunc(c.hooks, func(h picket.Hook) bool { return h.Attached }) {
 		return nil, errors.Join(fmt.Errorf("no hook works on this host: %w", picket.Unavailable), c.Close())
@@ -103,7 +104,7 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 }
 
 // assemble puts a collector together that is not attached to anything.
-func assemble(o Options, host string, u *users, root string, paths logonPaths) *Collector {
+func assemble(o Options, host string, u *users, root string, paths logon.Paths) *Collector {
 	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(),
 		users: u, plans: newPlans(), names: newNames(),
 		held: map[heldKey]*record.File{}, inbox: make(chan func(), 256)}
@@ -139,13 +140,14 @@ func (c *Collector) Run(ctx context.Context) error {
 		hashers.Go(func() { c.hash.run(workers, spare) })
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.logons.run(gctx) })
+	g.Go(func() error { return c.logons.Run(gctx) })
 	for _, s := range c.sources {
 		g.Go(func() error { return c.runSource(gctx, s) })
 	}
 	g.Go(func() error { return c.inventory(gctx) })
 	g.Go(func() error { return c.read(gctx) })
 	err := g.Wait()
+	c.runInbox() // what was left when the reader had ended
 	c.out.flush(true)
 	stop()
 	done := make(chan struct{})

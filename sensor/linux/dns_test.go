@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/logon"
 	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -98,7 +99,7 @@ func dnsBytes(direction uint16, payload []byte) []byte {
 
 func TestAnswersNameLaterConnections(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	f.handle(dnsBytes(record.DNSAnswer, reply(t)))
 	rows := f.take()
 	r, ok := rows[0].(*event.DeviceEvents)
@@ -119,7 +120,7 @@ func TestAnswersNameLaterConnections(t *testing.T) {
 // Something else on the port of DNS is told as a datagram sent, and counted.
 func TestNotDNS(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	f.handle(dnsBytes(record.DNSQuery, []byte("tunnel")))
 	f.handle(dnsBytes(record.DNSAnswer, []byte("tunnel")))
 	rows := f.take()

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/logon"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -39,7 +40,7 @@ func TestBytesWritten(t *testing.T) {
 
 func TestProcFiles(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	for path, told := range map[string]bool{
 		"/proc/sys/kernel/core_pattern": true, "/proc/1/mem": true, "/proc/sysrq-trigger": true,
 		"/proc/77/oom_score_adj": false, "/proc/self/attr/current": false, "/proc/1/uid_map": false,
@@ -63,7 +64,7 @@ func held(path string, at uint64) *record.File {
 
 func TestHeldFilesAreToldOnce(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	f.onFile(held("/a", 100))
 	last := held("/a", 100)
 	last.Held, last.Image.Size = false, 9
@@ -92,7 +93,7 @@ func TestHeldFilesAreToldOnce(t *testing.T) {
 
 func TestPathOperations(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	for _, c := range []struct {
 		r                  record.PathOp
 		action, path, from string
@@ -125,7 +126,7 @@ func TestPathOperations(t *testing.T) {
 // from its parent.
 func TestLostStart(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	parent := f.cache.add(10, 100, nil)
 	parent.name, parent.path, parent.cmdline, parent.reported = "bash", "/bin/bash", "bash -i", true
 	f.cache.fork(parent, 11, 200)

@@ -72,7 +72,7 @@ func (c *Collector) deviceInfo() event.DeviceInfo {
 		ClientVersion: picket.Version, OSArchitecture: f.Architecture, OSPlatform: f.OSPlatform, OSVersion: f.OSVersion,
 		OSDistribution: f.Distribution, OSVersionInfo: f.Kernel, OnboardingStatus: "Onboarded", DeviceCategory: "Endpoint",
 		DeviceType: deviceType(), Model: f.Model, Vendor: f.Vendor, HardwareUuid: f.HardwareUUID, MachineId: f.MachineID,
-		ProcessorCount: int64(f.Processors), MemoryBytes: f.MemoryBytes, BootTime: c.booted, LoggedOnUsers: c.logons.loggedOn(c.host),
+		ProcessorCount: int64(f.Processors), MemoryBytes: f.MemoryBytes, BootTime: c.booted, LoggedOnUsers: c.loggedOn(),
 	}
 }
 

@@ -13,13 +13,14 @@ import (
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/kernel"
+	"github.com/picket-edr/picket/sensor/linux/logon"
 )
 
 // A loss in the kernel reaches the counters, the next row of its table, and a
 // row of its own, each once.
 func TestLossesAreTold(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	counters := make([]kernel.Counter, len(kernel.Classes))
 	counters[0].Lost, counters[3].Lost, counters[4].Lost = 2, 5, 6
 	f.takeCounters(append([]kernel.Counter(nil), counters...))
@@ -57,7 +58,7 @@ func TestLossesAreTold(t *testing.T) {
 
 func TestUnknownBytesAreCounted(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	f.handle(nil)
 	f.handle(make([]byte, 200))
 	if n := f.lost.copy()["decode"]; n != 2 {
@@ -68,20 +69,22 @@ func TestUnknownBytesAreCounted(t *testing.T) {
 // Without a kernel the other sources still work, and the collector stops.
 func TestRunWithoutKernel(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	f.o.NextReportID = nil
 	ctx, cancel := context.WithCancel(t.Context())
 	got := make(chan event.Row, 1)
 	f.out.sink = func(r event.Row) bool {
-		if _, ok := r.(*event.DeviceLogonEvents); ok {
+		switch r.(type) {
+		case *event.DeviceLogonEvents:
 			got <- r
+		case *event.DeviceInfo:
 			cancel()
 		}
 		return true
 	}
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
-	f.logons.tell("log", logonNote{action: "LogonFailed", program: "sshd", user: "eve"})
+	f.logons.Became(logon.Fact{Program: "sudo", User: "eve"})
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -110,21 +113,31 @@ func TestRunWithoutKernel(t *testing.T) {
 
 func TestFullInboxIsCounted(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
-	for i := range cap(f.inbox) + 3 {
-		f.logons.tell("log", logonNote{action: "LogonFailed", user: itoa(uint32(i))})
+	f := newOffline(t, logon.Paths{})
+	for range cap(f.inbox) {
+		f.do(func() {})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i := range 3 {
+		f.logons.Became(logon.Fact{Program: "sudo", User: itoa(uint32(i))})
+	}
+	if err := f.logons.Run(ctx); err != nil {
+		t.Fatal(err)
 	}
 	if n := f.lost.copy()["inbox.full"]; n != 3 {
 		t.Errorf("counted %d", n)
 	}
-	if n := len(f.take()); n != cap(f.inbox) {
-		t.Errorf("%d rows", n)
+	f.take()
+	f.out.push(&event.DeviceLogonEvents{}, nil, nil, false)
+	if n := f.take()[0].(*event.DeviceLogonEvents).EvidenceLoss; n != 3 {
+		t.Errorf("the next row tells of %d", n)
 	}
 }
 
 func TestInventory(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	a, b := f.deviceInfo(), f.deviceInfo()
 	if a != b {
 		t.Errorf("two looks at one host differ: %v %v", columns(&a), columns(&b))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/logon"
 	"go.uber.org/goleak"
 )
 
@@ -30,7 +31,7 @@ type offline struct {
 	rows []event.Row
 }
 
-func newOffline(t testing.TB, paths logonPaths) *offline {
+func newOffline(t testing.TB, paths logon.Paths) *offline {
 	t.Helper()
 	f := &offline{}
 	var id int64

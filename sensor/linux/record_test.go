@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/container"
+	"github.com/picket-edr/picket/sensor/linux/logon"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -81,7 +82,7 @@ func TestDecodeKeepsNoMemory(t *testing.T) {
 
 func TestRowsOfCapturedRecords(t *testing.T) {
 	t.Parallel()
-	f := newOffline(t, logonPaths{})
+	f := newOffline(t, logon.Paths{})
 	_, records := captured(t)
 	for _, b := range records {
 		f.handle(b)
@@ -104,7 +105,7 @@ func FuzzHandle(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		o := newOffline(t, logonPaths{})
+		o := newOffline(t, logon.Paths{})
 		o.handle(b)
 		var builder event.Builder
 		for _, row := range o.take() {
@@ -121,7 +122,7 @@ func FuzzHandle(f *testing.F) {
 // copied: a name that the schema drops would go missing silently.
 func TestPlansCoverEveryTable(t *testing.T) {
 	t.Parallel()
-	c := newOffline(t, logonPaths{})
+	c := newOffline(t, logon.Paths{})
 	a := &initiating{}
 	p := c.cache.add(42, 4200, c.cache.add(7, 700, nil))
 	p.name, p.path, p.cmdline, p.cwd, p.tty, p.caps, p.size = "n", "/p/n", "n x", "/w", "pts/1", 5, 9

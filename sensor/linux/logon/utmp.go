@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package linux
+package logon
 
 import (
 	"encoding/binary"
