@@ -25,6 +25,7 @@ var sentences = map[string]string{
 	"InboundConnectionAccepted":  "{InitiatingProcessFileName} accepted a connection from {remote}",
 	"ListeningConnectionCreated": "{InitiatingProcessFileName} listens on {local}",
 	"ConnectionFound":            "{InitiatingProcessFileName} was connected to {remote} when the sensor started",
+	"ConnectionClosed":           "{InitiatingProcessFileName} ended its connection with {remote}",
 	"LogonSuccess":               "{AccountName} logged on",
 	"LogonFailed":                "{AccountName} failed to log on",
 	"Logoff":                     "{AccountName} logged off",

@@ -1,31 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //go:build ignore
 
-// TCP: connections made, refused and accepted, ports opened for listening.
+// TCP: connections made, refused, accepted and ended, ports opened for
+// listening.
 #include "picket.h"
+#include "stream.h"
 
-#define AF_INET 2
-#define AF_INET6 10
 #define SOCK_STREAM 1
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
+#define TCP_SYN_RECV 3
+#define TCP_TIME_WAIT 6
 #define TCP_CLOSE 7
 #define TCP_LISTEN 10
+#define TCP_NEW_SYN_RECV 12
+#define SOCK_DONE 1 // bit of sk_flags: the other end has sent its FIN
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
-
-// Who asked for a connection: its outcome arrives in interrupt context.
-struct owner { u64 start; u32 pid, netns; };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__uint(map_flags, 1); // BPF_F_NO_PREALLOC
-	__type(key, u64);
-	__type(value, struct owner);
-} connecting SEC(".maps");
 
 // Sockets whose failure has been reported, so that the return of connect
 // does not report it again.
@@ -40,6 +31,8 @@ static __always_inline void fill_addresses(struct net_record *r, struct sock *sk
 {
 	r->family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	r->lport = BPF_CORE_READ(sk, __sk_common.skc_num);
+	if (!r->lport) // given back already: its socket ends
+		r->lport = __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	r->rport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	__builtin_memset(r->laddr, 0, 32);
 	if (r->family == AF_INET6) {
@@ -65,27 +58,119 @@ static __always_inline void end(struct net_record *r, u32 class)
 	count_produced(class);
 }
 
+static __always_inline u32 netns_of(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+}
+
+// Tells how a connect went. One that succeeded stays known until it ends.
 static __always_inline void outcome(struct sock *sk, u32 op)
 {
 	u64 key = (u64)sk;
-	struct owner *o = bpf_map_lookup_elem(&connecting, &key);
+	struct connection *c = bpf_map_lookup_elem(&connections, &key);
 	struct net_record *r;
 
-	if (o && bpf_map_lookup_elem(&excluded, &o->pid)) {
-		bpf_map_delete_elem(&connecting, &key);
+	if (!c || !c->hidden) {
+		r = begin(CLASS_CONNECT);
+		if (r) {
+			fill_owner(&r->h, REC_NET, sizeof(*r), c ? c->pid : 0, c ? c->start : 0);
+			r->h.netns = netns_of(sk);
+			r->op = op;
+			r->error = op == NET_FAILED ? BPF_CORE_READ(sk, sk_err) : 0;
+			r->protocol = IPPROTO_TCP;
+			fill_addresses(r, sk);
+			end(r, CLASS_CONNECT);
+		}
+	}
+	if (op == NET_FAILED)
+		bpf_map_delete_elem(&connections, &key);
+	else if (c)
+		c->opened = bpf_ktime_get_boot_ns();
+}
+
+static __always_inline struct stream_record *begin_stream(u32 class)
+{
+	struct stream_record *r = bpf_ringbuf_reserve(&bulk, sizeof(*r), 0);
+	if (!r) {
+		count_lost(class);
+		return NULL;
+	}
+	__builtin_memset((void *)r + sizeof(struct net_record), 0, sizeof(*r) - sizeof(struct net_record));
+	return r;
+}
+
+static __always_inline void end_stream(struct stream_record *r, u32 class)
+{
+	bpf_ringbuf_submit(r, wake_flags(&bulk, RING_BULK, r->n.h.time));
+	count_produced(class);
+}
+
+// Tells what a connection carried. The connection of another program than one
+// seen here, open before the sensor was, has no owner and no beginning.
+static __always_inline void closed(struct sock *sk, u32 state)
+{
+	struct tcp_sock *tp = (void *)sk;
+	u64 key = (u64)sk, again;
+	struct connection *c = bpf_map_lookup_elem(&connections, &key);
+	struct stream_record *r;
+
+	if (c && c->hidden) {
+		bpf_map_delete_elem(&connections, &key);
 		return;
 	}
-	r = begin(CLASS_CONNECT);
+	r = begin_stream(CLASS_CLOSE);
 	if (r) {
-		fill_owner(&r->h, REC_NET, sizeof(*r), o ? o->pid : 0, o ? o->start : 0);
-		r->h.netns = o ? o->netns : 0;
-		r->op = op;
-		r->error = op == NET_FAILED ? BPF_CORE_READ(sk, sk_err) : 0;
-		r->protocol = IPPROTO_TCP;
-		fill_addresses(r, sk);
-		end(r, CLASS_CONNECT);
+		fill_owner(&r->n.h, REC_STREAM, sizeof(*r), c ? c->pid : 0, c ? c->start : 0);
+		r->n.h.netns = netns_of(sk);
+		r->n.op = NET_CLOSED;
+		r->n.error = BPF_CORE_READ(sk, sk_err);
+		r->n.protocol = IPPROTO_TCP;
+		fill_addresses(&r->n, sk);
+		r->id.sock = key;
+		r->id.opened = c ? c->opened : 0;
+		r->side = c ? c->side : 0;
+		r->state = state;
+		r->sent = BPF_CORE_READ(tp, bytes_sent);
+		again = BPF_CORE_READ(tp, bytes_retrans);
+		r->sent = r->sent > again ? r->sent - again : 0;
+		r->received = BPF_CORE_READ(tp, bytes_received);
+		// The end of the stream counts as a byte.
+		if (r->received && BPF_CORE_READ(sk, __sk_common.skc_flags) & (1 << SOCK_DONE))
+			r->received--;
+		r->retransmits = BPF_CORE_READ(tp, total_retrans);
+		end_stream(r, CLASS_CLOSE);
 	}
-	bpf_map_delete_elem(&connecting, &key);
+	bpf_map_delete_elem(&connections, &key);
+}
+
+static __always_inline void remember(struct sock *sk, u8 side)
+{
+	u64 key = (u64)sk;
+	struct connection c = { .opened = bpf_ktime_get_boot_ns(), .netns = netns_of(sk), .side = side };
+
+	if (side == SIDE_CLIENT) {
+		c.pid = bpf_get_current_pid_tgid() >> 32;
+		c.start = BPF_CORE_READ(bpf_get_current_task_btf(), group_leader, start_boottime);
+		c.hidden = is_excluded();
+	}
+	bpf_map_update_elem(&connections, &key, &c, BPF_ANY);
+}
+
+static __always_inline void listens(struct sock *sk)
+{
+	struct net_record *r;
+
+	if (is_excluded())
+		return;
+	r = begin(CLASS_LISTEN);
+	if (!r)
+		return;
+	fill_header(&r->h, bpf_get_current_task_btf(), REC_NET, sizeof(*r));
+	r->op = NET_LISTEN;
+	r->error = 0;
+	r->protocol = IPPROTO_TCP;
+	fill_addresses(r, sk);
+	end(r, CLASS_LISTEN);
 }
 
 static __always_inline int state_changed(struct sock *sk, s32 old, s32 new)
@@ -96,32 +181,23 @@ static __always_inline int state_changed(struct sock *sk, s32 old, s32 new)
 	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP || (family != AF_INET && family != AF_INET6))
 		return 0;
 	if (new == TCP_SYN_SENT) {
-		struct task_struct *t = bpf_get_current_task_btf();
-		struct owner o = {
-			.pid = bpf_get_current_pid_tgid() >> 32,
-			.start = BPF_CORE_READ(t, group_leader, start_boottime),
-			.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
-		};
-		bpf_map_update_elem(&connecting, &key, &o, BPF_ANY);
-	} else if (old == TCP_SYN_SENT && new == TCP_ESTABLISHED) {
-		outcome(sk, NET_CONNECTED);
-	} else if (old == TCP_SYN_SENT && new == TCP_CLOSE) {
-		u64 now = bpf_ktime_get_boot_ns();
-		outcome(sk, NET_FAILED);
-		bpf_map_update_elem(&failed, &key, &now, BPF_ANY);
+		remember(sk, SIDE_CLIENT);
+	} else if (new == TCP_ESTABLISHED) {
+		if (old == TCP_SYN_SENT)
+			outcome(sk, NET_CONNECTED);
+		else if (old == TCP_SYN_RECV)
+			remember(sk, SIDE_SERVER);
 	} else if (new == TCP_LISTEN) {
-		struct net_record *r;
-		if (is_excluded())
-			return 0;
-		r = begin(CLASS_LISTEN);
-		if (!r)
-			return 0;
-		fill_header(&r->h, bpf_get_current_task_btf(), REC_NET, sizeof(*r));
-		r->op = NET_LISTEN;
-		r->error = 0;
-		r->protocol = IPPROTO_TCP;
-		fill_addresses(r, sk);
-		end(r, CLASS_LISTEN);
+		listens(sk);
+	} else if (new == TCP_CLOSE) {
+		if (old == TCP_SYN_SENT) {
+			u64 now = bpf_ktime_get_boot_ns();
+			outcome(sk, NET_FAILED);
+			bpf_map_update_elem(&failed, &key, &now, BPF_ANY);
+		} else if (old != TCP_CLOSE && old != TCP_LISTEN && old != TCP_SYN_RECV &&
+			   old != TCP_TIME_WAIT && old != TCP_NEW_SYN_RECV) {
+			closed(sk, old);
+		}
 	}
 	return 0;
 }
@@ -174,12 +250,27 @@ static __always_inline struct sock *sock_of(struct task_struct *t, s64 fd)
 	return socket ? BPF_CORE_READ(socket, sk) : NULL;
 }
 
+// Gives an accepted connection its owner; it may have ended meanwhile.
+static __always_inline u64 adopt(struct task_struct *t, struct sock *sk)
+{
+	u64 key = (u64)sk;
+	struct connection *c = bpf_map_lookup_elem(&connections, &key);
+
+	if (!c)
+		return 0;
+	c->start = BPF_CORE_READ(t, group_leader, start_boottime);
+	c->pid = BPF_CORE_READ(t, tgid);
+	c->hidden = is_excluded();
+	return c->opened;
+}
+
 static __always_inline int accepted(s64 fd)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct sock *sk;
-	struct net_record *r;
+	struct stream_record *r;
 	u16 family;
+	u64 opened;
 
 	if (fd < 0)
 		return 0;
@@ -187,17 +278,23 @@ static __always_inline int accepted(s64 fd)
 	if (!sk)
 		return 0;
 	family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	if ((family != AF_INET && family != AF_INET6) || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM || is_excluded())
+	if ((family != AF_INET && family != AF_INET6) || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
 		return 0;
-	r = begin(CLASS_ACCEPT);
+	opened = adopt(t, sk);
+	if (is_excluded())
+		return 0;
+	r = begin_stream(CLASS_ACCEPT);
 	if (!r)
 		return 0;
-	fill_header(&r->h, t, REC_NET, sizeof(*r));
-	r->op = NET_ACCEPTED;
-	r->error = 0;
-	r->protocol = IPPROTO_TCP;
-	fill_addresses(r, sk);
-	end(r, CLASS_ACCEPT);
+	fill_header(&r->n.h, t, REC_STREAM, sizeof(*r));
+	r->n.op = NET_ACCEPTED;
+	r->n.error = 0;
+	r->n.protocol = IPPROTO_TCP;
+	fill_addresses(&r->n, sk);
+	r->id.sock = (u64)sk;
+	r->id.opened = opened;
+	r->side = SIDE_SERVER;
+	end_stream(r, CLASS_ACCEPT);
 	return 0;
 }
 

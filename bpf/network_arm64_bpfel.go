@@ -17,7 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	NetworkMapBulk            = "bulk"
-	NetworkMapConnecting      = "connecting"
+	NetworkMapConnections     = "connections"
 	NetworkMapCounters        = "counters"
 	NetworkMapExcluded        = "excluded"
 	NetworkMapFailed          = "failed"
@@ -84,14 +84,14 @@ type NetworkProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type NetworkMapSpecs struct {
-	Bulk       *ebpf.MapSpec `ebpf:"bulk"`
-	Connecting *ebpf.MapSpec `ebpf:"connecting"`
-	Counters   *ebpf.MapSpec `ebpf:"counters"`
-	Excluded   *ebpf.MapSpec `ebpf:"excluded"`
-	Failed     *ebpf.MapSpec `ebpf:"failed"`
-	Inside     *ebpf.MapSpec `ebpf:"inside"`
-	Priority   *ebpf.MapSpec `ebpf:"priority"`
-	Woken      *ebpf.MapSpec `ebpf:"woken"`
+	Bulk        *ebpf.MapSpec `ebpf:"bulk"`
+	Connections *ebpf.MapSpec `ebpf:"connections"`
+	Counters    *ebpf.MapSpec `ebpf:"counters"`
+	Excluded    *ebpf.MapSpec `ebpf:"excluded"`
+	Failed      *ebpf.MapSpec `ebpf:"failed"`
+	Inside      *ebpf.MapSpec `ebpf:"inside"`
+	Priority    *ebpf.MapSpec `ebpf:"priority"`
+	Woken       *ebpf.MapSpec `ebpf:"woken"`
 }
 
 // NetworkVariableSpecs contains global variables before they are loaded into the kernel.
@@ -120,20 +120,20 @@ func (o *NetworkObjects) Close() error {
 //
 // It can be passed to LoadNetworkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type NetworkMaps struct {
-	Bulk       *ebpf.Map `ebpf:"bulk"`
-	Connecting *ebpf.Map `ebpf:"connecting"`
-	Counters   *ebpf.Map `ebpf:"counters"`
-	Excluded   *ebpf.Map `ebpf:"excluded"`
-	Failed     *ebpf.Map `ebpf:"failed"`
-	Inside     *ebpf.Map `ebpf:"inside"`
-	Priority   *ebpf.Map `ebpf:"priority"`
-	Woken      *ebpf.Map `ebpf:"woken"`
+	Bulk        *ebpf.Map `ebpf:"bulk"`
+	Connections *ebpf.Map `ebpf:"connections"`
+	Counters    *ebpf.Map `ebpf:"counters"`
+	Excluded    *ebpf.Map `ebpf:"excluded"`
+	Failed      *ebpf.Map `ebpf:"failed"`
+	Inside      *ebpf.Map `ebpf:"inside"`
+	Priority    *ebpf.Map `ebpf:"priority"`
+	Woken       *ebpf.Map `ebpf:"woken"`
 }
 
 func (m *NetworkMaps) Close() error {
 	return _NetworkClose(
 		m.Bulk,
-		m.Connecting,
+		m.Connections,
 		m.Counters,
 		m.Excluded,
 		m.Failed,

@@ -176,7 +176,9 @@ struct sock_common {
 	__be16 skc_dport;
 	u16 skc_num;
 	u16 skc_family;
+	volatile u8 skc_state;
 	possible_net_t skc_net;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -186,7 +188,9 @@ struct sock {
 	u16 sk_type;
 	s32 sk_err;
 };
+struct inet_sock { __be16 inet_sport; };
 struct socket { struct sock *sk; };
+struct tcp_sock { u64 bytes_received, bytes_sent, bytes_retrans; u32 total_retrans; };
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs { unsigned long di, si, dx, r10, r8, r9; };
@@ -213,6 +217,7 @@ enum record_type {
 	REC_LINE,    // a line that a shell read
 	REC_PAYLOAD, // the first bytes of a stream
 	REC_SUMMARY, // what a rate limit left out
+	REC_STREAM,  // a connection that was accepted or ended
 };
 // Classes of the loss counters: one per kind of event that can be lost.
 enum class {
@@ -316,13 +321,38 @@ struct pathop_record {
 	u32 base1_len, name1_len, base2_len, name2_len;
 };
 
-enum net_op { NET_CONNECTED = 1, NET_FAILED, NET_ACCEPTED, NET_LISTEN };
+enum net_op { NET_CONNECTED = 1, NET_FAILED, NET_ACCEPTED, NET_LISTEN, NET_CLOSED };
 
 struct net_record {
 	struct header h;
 	u32 op, error;
 	u16 family, protocol, lport, rport; // ports in host order
 	u8 laddr[16], raddr[16];
+};
+
+// Address and time together name a connection within a boot.
+struct stream_id { u64 sock, opened; };
+
+enum { SIDE_CLIENT = 1, SIDE_SERVER };
+struct stream_record {
+	struct net_record n;
+	struct stream_id id;
+	u64 sent, received;                 // bytes of payload, each counted once
+	u64 packets_sent, packets_received; // of UDP
+	u32 retransmits, side, state, pad;  // state: of TCP, before the end
+};
+
+enum { PAYLOAD_TLS = 1, PAYLOAD_HTTP, PAYLOAD_SSH, PAYLOAD_GREETING, PAYLOAD_DNS };
+#define PAYLOAD_MAX 2048
+struct payload_record {
+	struct header h;
+	struct stream_id id;
+	u32 seq;           // of the first byte
+	u16 kind, inbound; // inbound: 1 when this host received it
+	u16 family, side, lport, rport;
+	u8 laddr[16], raddr[16];
+	u32 payload_len, payload_total;
+	u8 payload[PAYLOAD_MAX];
 };
 
 #define DNS_MAX 1472
@@ -589,4 +619,5 @@ _Static_assert(sizeof(struct task_part) == 48 && sizeof(struct image_part) == 48
 _Static_assert(sizeof(struct exec_record) == 224 && sizeof(struct fork_record) == 112 && sizeof(struct exit_record) == 128, "process");
 _Static_assert(sizeof(struct open_file) == 56 && sizeof(struct file_record) == 224 && sizeof(struct pathop_record) == 120, "file");
 _Static_assert(sizeof(struct action_record) == 96 + 8 + 48 + 24 + 48 + 16, "action");
+_Static_assert(sizeof(struct stream_record) == 208 && __builtin_offsetof(struct payload_record, payload) == 168, "stream");
 _Static_assert(sizeof(struct net_record) == 144 && __builtin_offsetof(struct dns_record, payload) == 144, "network");

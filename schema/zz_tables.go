@@ -393,6 +393,9 @@ var Tables = []*Table{
 			{Name: "AdditionalFields", Type: String, JSON: true, Optional: false, Unit: "", Doc: "More about the event as a JSON object.", Fill: []string{"linux"}},
 			{Name: "LogonID", Type: Long, JSON: false, Optional: false, Unit: "", Doc: "Same as LogonId, in the spelling of later tables.", Fill: nil},
 			{Name: "ErrorCode", Type: Long, JSON: false, Optional: false, Unit: "", Doc: "errno of a failed connection.", Fill: []string{"linux"}},
+			{Name: "BytesSent", Type: Long, JSON: false, Optional: true, Unit: "bytes", Doc: "Bytes of payload that this host sent, on ConnectionClosed.", Fill: []string{"linux"}},
+			{Name: "BytesReceived", Type: Long, JSON: false, Optional: true, Unit: "bytes", Doc: "Bytes of payload that this host received, on ConnectionClosed.", Fill: []string{"linux"}},
+			{Name: "ConnectionDurationMs", Type: Long, JSON: false, Optional: true, Unit: "ms", Doc: "How long the connection lasted, on ConnectionClosed; null when it was open before the sensor started.", Fill: []string{"linux"}},
 		},
 		Actions: []Action{
 			{Name: "ConnectionSuccess", Doc: "A connection was made, or a first datagram sent to a peer.", Fill: []string{"linux"}},
@@ -400,6 +403,7 @@ var Tables = []*Table{
 			{Name: "InboundConnectionAccepted", Doc: "A connection from another host was accepted.", Fill: []string{"linux"}},
 			{Name: "ListeningConnectionCreated", Doc: "A port was opened for listening.", Fill: []string{"linux"}},
 			{Name: "ConnectionFound", Doc: "A connection was open when the sensor started.", Fill: []string{"linux"}},
+			{Name: "ConnectionClosed", Doc: "A connection ended; tells what it carried and how long it lasted.", Fill: []string{"linux"}},
 			{Name: "ConnectionRequest", Doc: "A connection was attempted; its outcome is not known.", Fill: nil},
 			{Name: "FtpConnectionInspected", Doc: "Ftp Connection Inspected.", Fill: nil},
 			{Name: "HttpConnectionInspected", Doc: "Http Connection Inspected.", Fill: nil},

@@ -58,6 +58,7 @@ type Collector struct {
 	plans      plans
 	cache      *cache
 	names      *names
+	found      *foundStreams
 	logons     *logon.Watcher
 	sources    []*source
 	inbox      chan func() // work that other goroutines leave for the reader
@@ -106,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 // assemble puts a collector together that is not attached to anything.
 func assemble(o Options, host string, u *users, root string, paths logon.Paths) *Collector {
 	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(),
-		users: u, plans: newPlans(), names: newNames(),
+		users: u, plans: newPlans(), names: newNames(), found: newFoundStreams(),
 		held: map[heldKey]*record.File{}, inbox: make(chan func(), 256)}
 	c.cache = newCache(o.DeviceID, o.BootID, c.clock, c.lost)
 	c.out = newOutbox(o.Sink, o.NextReportID, c.lost, c.sent)
@@ -362,6 +363,8 @@ func (c *Collector) onRecord(rec any) {
 		c.onPathOp(r)
 	case *record.Net:
 		c.onNet(r)
+	case *record.Stream:
+		c.onStream(r)
 	case *record.DNS:
 		c.onDNS(r)
 	case *record.Action:

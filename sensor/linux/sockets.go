@@ -63,6 +63,9 @@ func (c *Collector) foundSocket(s socketLine, protocol string, p *process) {
 	default:
 		return
 	}
+	if action == "ConnectionFound" && p != nil {
+		c.found.add(foundKey{number, p.netNS, s.local, s.remote}, p.key)
+	}
 	row := c.networkRow(action, c.clock.time(c.snapshotAt), p, number, s.local, s.remote)
 	row.IsSnapshot = true
 	c.out.push(row, nil, actorImage(p), false)

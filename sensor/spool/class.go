@@ -56,7 +56,7 @@ func ClassOf(row event.Row) Class {
 		return Normal
 	case *event.DeviceNetworkEvents:
 		switch r.ActionType {
-		case "ConnectionFound", "ConnectionFailed":
+		case "ConnectionFound", "ConnectionFailed", "ConnectionClosed":
 			return Low
 		}
 		return Normal

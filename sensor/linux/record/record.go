@@ -32,6 +32,7 @@ const (
 	TypeLine
 	TypePayload
 	TypeSummary
+	TypeStream
 )
 
 // Flags of a record.
@@ -70,6 +71,7 @@ const (
 	NetFailed
 	NetAccepted
 	NetListen
+	NetClosed
 )
 
 // Directions of a name-service message.
@@ -285,11 +287,12 @@ func Decode(b []byte) (any, error) {
 	case TypePathOp:
 		return decodePathOp(c, h)
 	case TypeNet, TypeFlow:
-		r := &Net{Header: h, Op: c.u32(), Error: c.u32()}
-		family := c.u16()
-		r.Protocol = c.u16()
-		r.Local, r.Remote = c.ends(family)
-		return r, c.err()
+		r := c.net(h)
+		return &r, c.err()
+	case TypeStream:
+		return decodeStream(c, h)
+	case TypePayload:
+		return decodePayload(c, h)
 	case TypeDNS:
 		r := &DNS{Header: h}
 		family := c.u16()
