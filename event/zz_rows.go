@@ -504,6 +504,9 @@ type DeviceNetworkEvents struct {
 	AdditionalFields                             string // More about the event as a JSON object.
 	LogonID                                      int64  // Same as LogonId, in the spelling of later tables.
 	ErrorCode                                    int64  // errno of a failed connection.
+	BytesSent                                    Long   // Bytes of payload that this host sent, on ConnectionClosed.
+	BytesReceived                                Long   // Bytes of payload that this host received, on ConnectionClosed.
+	ConnectionDurationMs                         Long   // How long the connection lasted, on ConnectionClosed; null when it was open before the sensor started.
 }
 
 // Table returns the table that the row belongs to.
@@ -584,6 +587,9 @@ func (r *DeviceNetworkEvents) visit(v visitor) {
 	v.text(71, &r.AdditionalFields)
 	v.number(72, &r.LogonID)
 	v.number(73, &r.ErrorCode)
+	v.optional(74, &r.BytesSent)
+	v.optional(75, &r.BytesReceived)
+	v.optional(76, &r.ConnectionDurationMs)
 }
 
 // DeviceRegistryEvents is one row of the table of that name.
