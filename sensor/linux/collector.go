@@ -95,11 +95,11 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 	}
 	c.hooks = append(c.hooks, c.logons.Hook(c.Rung() != "off"))
 	c.addSources(sourceList())
-	if !slices.ContainsFunc(c.hooks, func(h picket.Hook) bool { return h.Attached }) {
-		return nil, errors.Join(fmt.Errorf("no hook works on this host: %w", picket.Unavailable), c.Close())
-	}
 	for _, h := range c.hooks {
 		c.log.InfoContext(ctx, "hook", "kind", h.Kind, "rung", h.Rung, "attached", h.Attached, "error", h.Error)
+	}
+	if !slices.ContainsFunc(c.hooks, func(h picket.Hook) bool { return h.Attached }) {
+		return nil, errors.Join(fmt.Errorf("no hook works on this host: %w", picket.Unavailable), c.Close())
 	}
 	return c, nil
 }

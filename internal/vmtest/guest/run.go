@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package guest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux"
+)
+
+// Report is what came of one round.
+type Report struct {
+	Round   string
+	Error   string `json:",omitempty"` // why the collector did not work
+	Hooks   []picket.Hook
+	Results []Result
+	Lost    map[string]uint64
+	Took    time.Duration
+}
+
+// Result is what came of one kind in a round.
+type Result struct {
+	Kind  string
+	Rung  string // that collected the kind of hook; "off": none
+	Seen  bool
+	Row   map[string]any `json:",omitempty"` // the row's own columns
+	Error string         `json:",omitempty"` // why it could not be done
+}
+
+// How long a row may take. Nothing waits that long unless one is missing.
+const patience = 20 * time.Second
+
+// watch keeps the rows of a round.
+type watch struct {
+	mu   sync.Mutex
+	rows []event.Row
+	more chan struct{}
+}
+
+func (w *watch) sink(r event.Row) bool {
+	w.mu.Lock()
+	w.rows = append(w.rows, r)
+	w.mu.Unlock()
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (w *watch) find(match func(event.Row) bool) event.Row {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.rows {
+		if match(r) {
+			return r
+		}
+	}
+	return nil
+}
+
+// wait returns when f holds, or patience is at its end.
+func (w *watch) wait(f func() bool) {
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for !f() {
+		select {
+		case <-w.more:
+		case <-deadline.C:
+			return
+		}
+	}
+}
+
+// Run collects with the rungs of the round, makes every kind happen below a
+// folder, and reports what was seen.
+func (r Round) Run(ctx context.Context, kernel, below string, kinds []Kind) (Report, error) {
+	began := time.Now()
+	w := &watch{more: make(chan struct{}, 1)}
+	var id atomic.Int64
+	c, err := linux.Open(ctx, linux.Options{DeviceID: strings.Repeat("0", 40), Sink: w.sink, Rungs: r.Rungs,
+		Log: slog.New(slog.NewTextHandler(os.Stdout, nil)), NextReportID: func() int64 { return id.Add(1) }})
+	if err != nil {
+		return Report{Round: r.Name}, fmt.Errorf("open the collector: %w", err)
+	}
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(running) }()
+	w.wait(func() bool {
+		return w.find(func(row event.Row) bool {
+			p, ok := row.(*event.DeviceProcessEvents)
+			return ok && p.IsSnapshot && p.ProcessId == int64(os.Getpid())
+		}) != nil
+	})
+	report := Report{Round: r.Name, Hooks: c.Hooks()}
+	acts := make([]*Act, len(kinds))
+	report.Results = make([]Result, len(kinds))
+	for i, k := range kinds {
+		res := &report.Results[i]
+		res.Kind, res.Rung = k.Name, rungOf(report.Hooks, k.Hook)
+		if acts[i], err = k.do(ctx, below); err != nil {
+			res.Error = err.Error()
+		}
+	}
+	w.wait(func() bool {
+		for i, k := range kinds {
+			if want, _ := k.claimed(kernel, report.Results[i].Rung); want && w.find(k.told(acts[i])) == nil {
+				return false
+			}
+		}
+		return true
+	})
+	stop()
+	err = <-ended // whatever the rings held is passed on now
+	for i, k := range kinds {
+		if row := w.find(k.told(acts[i])); row != nil {
+			report.Results[i].Seen, report.Results[i].Row = true, columns(row)
+		}
+	}
+	_, report.Lost = c.Counters()
+	report.Took = time.Since(began)
+	if e := c.Close(); err == nil {
+		err = e
+	}
+	return report, err
+}
+
+// rungOf is the rung that collects a kind of hook.
+func rungOf(hooks []picket.Hook, kind string) string {
+	for _, h := range hooks {
+		if h.Kind == kind && h.Attached {
+			return h.Rung
+		}
+	}
+	return "off"
+}
+
+// told matches the row that an act should have.
+func (k Kind) told(a *Act) func(event.Row) bool {
+	return func(row event.Row) bool {
+		if row.Table().Name != k.Table {
+			return false
+		}
+		v := reflect.ValueOf(row).Elem()
+		return v.FieldByName("ActionType").String() == k.Action &&
+			v.FieldByName("InitiatingProcessId").Int() == int64(a.PID) && (k.Match == nil || k.Match(a, row))
+	}
+}
+
+// columns returns what a row says of the event itself, not of who acted.
+func columns(row event.Row) map[string]any {
+	out := map[string]any{}
+	v := reflect.ValueOf(row).Elem()
+	for i := range v.NumField() {
+		name, f := v.Type().Field(i).Name, v.Field(i)
+		if f.IsZero() || strings.HasPrefix(name, "InitiatingProcess") || strings.HasSuffix(name, "NamespaceId") || name == "Timestamp" {
+			continue
+		}
+		switch x := f.Interface().(type) {
+		case event.Long:
+			out[name] = x.Value
+		case string:
+			out[name] = fmt.Sprintf("%.200s", x)
+		default:
+			out[name] = x
+		}
+	}
+	return out
+}
