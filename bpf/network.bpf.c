@@ -18,8 +18,9 @@
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 
-// Sockets whose failure has been reported, so that the return of connect
-// does not report it again.
+// Sockets whose failure has been reported, so that the return of connect does
+// not report it again, with the inode of each: a call that did not wait for
+// its outcome leaves its entry behind, and the address goes to another.
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -191,9 +192,9 @@ static __always_inline int state_changed(struct sock *sk, s32 old, s32 new)
 		listens(sk);
 	} else if (new == TCP_CLOSE) {
 		if (old == TCP_SYN_SENT) {
-			u64 now = bpf_ktime_get_boot_ns();
+			u64 ino = BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
 			outcome(sk, NET_FAILED);
-			bpf_map_update_elem(&failed, &key, &now, BPF_ANY);
+			bpf_map_update_elem(&failed, &key, &ino, BPF_ANY);
 		} else if (old != TCP_CLOSE && old != TCP_LISTEN && old != TCP_SYN_RECV &&
 			   old != TCP_TIME_WAIT && old != TCP_NEW_SYN_RECV) {
 			closed(sk, old);
@@ -313,7 +314,7 @@ int network_connect(struct sys_exit_frame *c)
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct address a = {};
 	struct net_record *r;
-	u64 key, fd, user;
+	u64 key, fd, user, ino, *told;
 
 	switch (c->ret) {
 	case -1: case -13: case -99: case -101: case -104: case -110: case -111: case -113:
@@ -333,8 +334,13 @@ int network_connect(struct sys_exit_frame *c)
 	if (!sk)
 		return 0;
 	key = (u64)sk;
-	if (bpf_map_delete_elem(&failed, &key) == 0)
-		return 0; // already told
+	told = bpf_map_lookup_elem(&failed, &key);
+	if (told) {
+		ino = *told;
+		bpf_map_delete_elem(&failed, &key);
+		if (ino == BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino))
+			return 0;
+	}
 	if (bpf_probe_read_user(&a, 16, (void *)user) || is_excluded())
 		return 0;
 	if (a.family == AF_INET6 && bpf_probe_read_user(&a, 24, (void *)user))

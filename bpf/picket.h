@@ -187,9 +187,10 @@ struct sock {
 	u16 sk_protocol;
 	u16 sk_type;
 	s32 sk_err;
+	struct socket *sk_socket;
 };
 struct inet_sock { __be16 inet_sport; };
-struct socket { struct sock *sk; };
+struct socket { struct file *file; struct sock *sk; };
 struct tcp_sock { u64 bytes_received, bytes_sent, bytes_retrans; u32 total_retrans; };
 
 #if defined(__TARGET_ARCH_x86)

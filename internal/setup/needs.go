@@ -26,6 +26,7 @@ var needs = []need{
 	{"test", []string{"/usr/lib/postgresql/*/bin/postgres"}, []string{"postgresql"}},
 	{"test", []string{"ip"}, []string{"iproute2"}},
 	{"test", []string{"nft"}, []string{"nftables"}},
+	{"test", []string{"qemu-system-x86_64"}, []string{"qemu-system-x86"}},
 	{"test generate", []string{"clang-19"}, []string{"clang-19"}},
 	{"test generate", []string{"llvm-strip-19"}, []string{"llvm-19"}},
 	{"test generate", []string{"/usr/include/bpf/bpf_helpers.h"}, []string{"libbpf-dev"}},

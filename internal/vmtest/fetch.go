@@ -171,7 +171,9 @@ func (s *shelf) take(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	kernel, _, err := member(ctx, deb, func(name string) bool { return strings.HasPrefix(name, "boot/vmlinuz-") })
+	kernel, _, err := member(ctx, deb, func(name string) bool {
+		return strings.HasPrefix(name, "boot/vmlinuz-") || path.Base(name) == "vmlinuz" // newer packages keep it with the modules
+	})
 	if err != nil {
 		return err
 	}

@@ -125,13 +125,14 @@ func TestProblems(t *testing.T) {
 	r := Report{Round: "x", Results: []Result{
 		{Kind: "file created", Rung: "tracepoint", Seen: true},
 		{Kind: "file deleted", Rung: "tracepoint"},
-		{Kind: "file renamed", Rung: "off"},
-		{Kind: "file linked", Rung: "off", Seen: true},
+		{Kind: "file renamed", Rung: "elsewhere"},
+		{Kind: "file linked", Rung: "elsewhere", Seen: true},
 		{Kind: "file modified", Rung: "tracepoint", Error: "disk full"},
+		{Kind: "file created", Rung: "off"},
 		{Kind: "unheard of", Rung: "off"},
 	}}
 	got := r.Problems("6.1")
-	for i, want := range []string{"file deleted by tracepoint: not seen", "file linked by off: seen, but not claimed", "file modified by tracepoint: disk full", "unheard of"} {
+	for i, want := range []string{"file deleted by tracepoint: not seen", "file linked by elsewhere: seen, but not claimed", "file modified by tracepoint: disk full", "file created by off: no rung works", "unheard of"} {
 		if i >= len(got) || !strings.Contains(got[i], want) {
 			t.Errorf("problem %d of %q: want %q", i, got, want)
 		}

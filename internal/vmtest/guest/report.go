@@ -31,6 +31,10 @@ func (r Report) Problems(kernel string) []string {
 		switch {
 		case res.Error != "":
 			add(res, res.Error)
+		case kernel != "" && res.Rung == "off":
+			if lacks, _ := Kinds[i].claimed(kernel, Kinds[i].Rungs[0]); lacks {
+				add(res, "no rung works")
+			}
 		case want && !res.Seen:
 			add(res, "not seen")
 		case !want && res.Seen && why != "":
