@@ -14,6 +14,7 @@ import (
 const (
 	keepExited   = 60e9 // ns that a process is remembered after its end
 	maxProcesses = 65536
+	tickNs       = 1e7 // of /proc
 )
 
 // procKey names a process within a boot. The id alone is reused.
@@ -87,7 +88,14 @@ func newCache(device, boot string, c *clock, lost *tally) *cache {
 
 // get returns a process or nil.
 func (c *cache) get(pid uint32, start uint64) *process {
-	return c.byKey[procKey{pid, start}]
+	if p := c.byKey[procKey{pid, start}]; p != nil {
+		return p
+	}
+	// Sources that read /proc know the start to the tick only.
+	if p := c.byPID[pid]; p != nil && start != 0 && (start%tickNs == 0 || p.key.start%tickNs == 0) && start/tickNs == p.key.start/tickNs {
+		return p
+	}
+	return nil
 }
 
 // latest returns the youngest process with an id, or nil.
@@ -210,6 +218,9 @@ func (p *process) inherit(from *process) {
 
 // refresh takes from a record what may have changed since the last one.
 func (p *process) refresh(h *record.Header) {
+	if h.Flags&record.FlagNoTask != 0 {
+		return // it names the process and says no more of it
+	}
 	p.uid, p.euid, p.gid, p.egid = h.UID, h.EUID, h.GID, h.EGID
 	p.audit, p.sid, p.netNS = h.Audit, h.SID, h.NetNS
 	if p.name == "" {

@@ -21,6 +21,7 @@ import (
 	"github.com/picket-edr/picket/sensor/linux/container"
 	"github.com/picket-edr/picket/sensor/linux/kernel"
 	"github.com/picket-edr/picket/sensor/linux/logon"
+	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -44,6 +45,7 @@ type Collector struct {
 	o      Options
 	log    *slog.Logger
 	host   string
+	hookMu sync.Mutex // guards hooks
 	hooks  []picket.Hook
 	kernel *kernel.Kernel
 	rings  *kernel.Rings
@@ -53,6 +55,7 @@ type Collector struct {
 	out        *outbox
 	hash       *hasher
 	careful    *careful
+	proc       *procfs.FS
 	users      *users
 	containers *container.Cache
 	plans      plans
@@ -116,6 +119,7 @@ func assemble(o Options, host string, u *users, root string, paths logon.Paths) 
 	c.containers = container.NewCache(container.Options{Root: root, Guard: func(look func() *container.Info) (*container.Info, bool) {
 		return attempt(c.careful, look)
 	}})
+	c.proc = &procfs.FS{Read: c.careful.read}
 	c.logons = newLogons(paths, c)
 	return c
 }
@@ -165,11 +169,15 @@ func (c *Collector) Run(ctx context.Context) error {
 }
 
 // Hooks tells how each kind of event is collected and what cannot be seen.
-func (c *Collector) Hooks() []picket.Hook { return slices.Clone(c.hooks) }
+func (c *Collector) Hooks() []picket.Hook {
+	c.hookMu.Lock()
+	defer c.hookMu.Unlock()
+	return slices.Clone(c.hooks)
+}
 
 // Rung names the rung of the hook ladder that processes are collected by.
 func (c *Collector) Rung() string {
-	for _, h := range c.hooks {
+	for _, h := range c.Hooks() {
 		if h.Kind == "process" && h.Attached {
 			return h.Rung
 		}
@@ -252,18 +260,27 @@ func favour() {
 
 // idle serves the other sources when the kernel gives nothing.
 func (c *Collector) idle(ctx context.Context) error {
-	t := time.NewTicker(tick)
+	favour()
+	if c.Rung() != "off" {
+		c.snapshot()
+	}
+	beat := newBeat(c)
+	t := time.NewTicker(lookAgain)
 	defer t.Stop()
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return nil
 		case f := <-c.inbox:
 			f()
-		case <-t.C:
+		case now := <-t.C:
+			beat.at(now)
 			c.out.flush(false)
 		}
 	}
+	c.runInbox()
+	c.releasePatient(true)
+	c.tellLosses()
+	return nil
 }
 
 // finish detaches and empties the rings, so that all that was counted as

@@ -14,6 +14,7 @@ import (
 
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/record"
+	"github.com/picket-edr/picket/sensor/linux/sockets"
 	"golang.org/x/sys/unix"
 )
 
@@ -161,7 +162,7 @@ func gateways(b []byte) map[string][]string {
 		if len(f) < 8 || f[1] != "00000000" || f[2] == "00000000" {
 			continue
 		}
-		if a, ok := parseEnd(f[2] + ":0"); ok {
+		if a, ok := sockets.ParseEnd(f[2] + ":0"); ok {
 			out[f[0]] = append(out[f[0]], a.Addr().String())
 		}
 	}

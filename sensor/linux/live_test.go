@@ -7,6 +7,7 @@ package linux
 import (
 	"context"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,6 +32,9 @@ type live struct {
 	stop func()
 }
 
+// bpfKinds are the kinds that every live test wants.
+var bpfKinds = []string{"process", "file", "network", "dns"}
+
 // startLive attaches to the real kernel. The test is skipped where that is
 // not possible.
 func startLive(t *testing.T, change func(*Options)) *live {
@@ -53,7 +57,7 @@ func startLive(t *testing.T, change func(*Options)) *live {
 	}
 	l.Collector = c
 	for _, h := range c.Hooks() {
-		if h.Kind != "logon" && !h.Attached {
+		if slices.Contains(bpfKinds, h.Kind) && !h.Attached {
 			c.Close()
 			t.Skipf("BPF is not available: %s: %s", h.Kind, h.Error)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/picket-edr/picket/sensor/linux/procfs"
 )
 
 var compareAddrs = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
@@ -53,59 +54,6 @@ func TestUsersFollowTheFile(t *testing.T) {
 	u.refresh()
 	if got := u.name(5); got != "b" {
 		t.Errorf("name is %q after the file changed", got)
-	}
-}
-
-func TestCgroupPath(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"0::/user.slice/x.scope\n":                     "/user.slice/x.scope",
-		"8:pids:/\n4:memory:/process/abc\n0::/\n":      "/process/abc",
-		"8:pids:/docker/x\n4:memory:/docker/y\n0::/\n": "/docker/x",
-		"4:memory:/docker/y\n8:cpu,pids:/docker/x\n":   "/docker/x",
-		"12:pids:/a\n0::/b\n":                          "/b",
-		"":                                             "/",
-		"garbage\n1:x\n::\n":                           "/",
-		"9:name=systemd:/somewhere\n8:pids:/\n0::/\n":  "/",
-	} {
-		if got := cgroupPath([]byte(in)); got != want {
-			t.Errorf("cgroupPath(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
-func TestStartTicks(t *testing.T) {
-	t.Parallel()
-	stat := "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 2 3"
-	if n, ok := startTicks([]byte(stat)); !ok || n != 98765 {
-		t.Errorf("got %d, %v", n, ok)
-	}
-	for _, bad := range []string{"", "42 (x", "42 (x) S 1 2", strings.Replace(stat, "98765", "x", 1)} {
-		if _, ok := startTicks([]byte(bad)); ok {
-			t.Errorf("%q was accepted", bad)
-		}
-	}
-	if !sameStart(98765, 987_659_999_999) || sameStart(98765, 987_660_000_000) {
-		t.Error("ticks and nanoseconds are compared wrongly")
-	}
-}
-
-func TestParseSockets(t *testing.T) {
-	t.Parallel()
-	text := `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 0000000000000000 100 0 0 10 0
-   1: 0100007F:1F90 0200007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 12346 1 0000000000000000 100 0 0 10 0
-   2: nonsense
-   3: 0000000000000000FFFF00000100007F:0016 B80D0120000000000000000001000000:01BB 01 0:0 0:0 0 0 0 777 1
-   4: ZZ:1 00000000:0000 0A 0:0 0:0 0 0 0 1 1
-`
-	want := []socketLine{
-		{netip.MustParseAddrPort("127.0.0.1:8080"), netip.MustParseAddrPort("0.0.0.0:0"), 10, 12345},
-		{netip.MustParseAddrPort("127.0.0.1:8080"), netip.MustParseAddrPort("127.0.0.2:54321"), 1, 12346},
-		{netip.MustParseAddrPort("127.0.0.1:22"), netip.MustParseAddrPort("[2001:db8::1]:443"), 1, 777},
-	}
-	if diff := cmp.Diff(want, parseSockets([]byte(text)), cmp.AllowUnexported(socketLine{}), compareAddrs); diff != "" {
-		t.Error(diff)
 	}
 }
 
@@ -155,13 +103,11 @@ func FuzzProcFiles(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		parsePasswd(b)
 		parseAdmins(b)
-		parseSockets(b)
-		startTicks(b)
 		osRelease(b)
 		resolvers(b)
 		gateways(b)
 		defaultInterface(b)
-		if p := cgroupPath(b); !strings.HasPrefix(p, "/") {
+		if p := procfs.CgroupPath(b); !strings.HasPrefix(p, "/") {
 			t.Fatalf("control group %q", p)
 		}
 	})

@@ -9,7 +9,9 @@ import (
 	"os"
 	"strings"
 
+	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/container"
+	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -39,7 +41,7 @@ func (c *Collector) actor(h *record.Header) *process {
 		return p
 	}
 	if h.Start == 0 {
-		return nil
+		return c.cache.latest(h.PID) // told of by a source that learned only the id
 	}
 	p := c.cache.add(h.PID, h.Start, c.cache.get(h.PPID, h.ParentStart))
 	if h.Flags&record.FlagNoTask == 0 {
@@ -75,8 +77,8 @@ func (c *Collector) lookUp(p *process) {
 // runs reports whether a process still runs under its id. The id may have
 // gone to another since.
 func runs(key procKey) bool {
-	start, ok := startTicks(readSome(fmt.Sprintf("/proc/%d/stat", key.pid), 4096))
-	return ok && sameStart(start, key.start)
+	start, ok := procfs.StartTicks(readSome(fmt.Sprintf("/proc/%d/stat", key.pid), 4096))
+	return ok && procfs.SameStart(start, key.start)
 }
 
 // ask reads a file of a running process; empty when it ended meanwhile.
@@ -99,7 +101,7 @@ func (c *Collector) readProc(p *process, dir string) {
 	}
 	p.cmdline = commandLine(c.careful.read(dir+"/cmdline", 32<<10))
 	p.env, p.remoteIP = environment(c.careful.read(dir+"/environ", maxEnvironment))
-	p.cgroup = cgroupPath(readSome(dir+"/cgroup", 64<<10))
+	p.cgroup = procfs.CgroupPath(readSome(dir+"/cgroup", 64<<10))
 	c.home(p)
 	if p.name == "" {
 		p.name = record.Clean(strings.TrimSpace(string(readSome(dir+"/comm", 64))))
@@ -149,13 +151,17 @@ func (c *Collector) onExec(r *record.Exec) {
 
 // applyExec moves what a start record tells into the process.
 func (c *Collector) applyExec(p *process, r *record.Exec, extra map[string]any) {
-	p.refresh(&r.Header)
-	p.applyTask(&r.Task)
+	if r.Flags&record.FlagVanished != 0 {
+		extra["Vanished"] = true // only that it started is known
+	} else {
+		p.refresh(&r.Header)
+		p.applyTask(&r.Task)
+	}
 	p.path, p.name = r.Exe, baseName(r.Exe)
 	if p.name == "" {
 		p.name = r.Comm
 	}
-	p.fileless = r.ExeNameless || r.Image.Nlink == 0
+	p.fileless = r.ExeNameless || r.Image.Nlink == 0 && r.Image.Ino != 0
 	p.size = r.Image.Size
 	p.cwd = r.Cwd
 	p.cmdline = commandLine(r.Args)
@@ -216,10 +222,14 @@ func (c *Collector) onExit(r *record.Exit) {
 		extra["StartLost"] = true
 	}
 	row := c.processRow("ProcessExited", c.clock.time(r.Time), p)
-	row.ProcessExitCode.Value, row.ProcessExitCode.Valid = int64(r.Code>>8&0xff), true
-	row.ProcessExitSignal = int64(r.Code & 0x7f)
+	if !r.CodeUnknown {
+		row.ProcessExitCode = event.LongOf(int64(r.Code >> 8 & 0xff))
+		row.ProcessExitSignal = int64(r.Code & 0x7f)
+	}
 	row.ProcessLifetimeMs.Value, row.ProcessLifetimeMs.Valid = int64(since(r.Time, r.Start)/1e6), true
-	row.ProcessCpuTimeMs.Value, row.ProcessCpuTimeMs.Valid = int64(r.RunNs/1e6), true
+	if r.Flags&record.FlagNoTask == 0 {
+		row.ProcessCpuTimeMs = event.LongOf(int64(r.RunNs / 1e6))
+	}
 	if r.UserNs+r.SystemNs > 0 {
 		extra["UserTimeMs"], extra["SystemTimeMs"] = r.UserNs/1e6, r.SystemNs/1e6
 	}

@@ -5,19 +5,15 @@
 package linux
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 const (
-	foundWait  = 10 * time.Second
-	clockTicks = 100 // USER_HZ, the same everywhere since /proc promises it
+	foundWait = 10 * time.Second
 )
 
 // snapshot tells what runs already. Hooks are attached before it is taken, so
@@ -26,8 +22,8 @@ func (c *Collector) snapshot() {
 	c.snapshotAt = c.clock.now()
 	records, err := c.kernel.Tasks()
 	if err != nil {
-		c.log.Warn("running processes cannot be listed", "error", err)
-		return
+		c.log.Info("running processes are listed from /proc", "why", err)
+		records = c.proc.Tasks(c.snapshotAt)
 	}
 	// Parents are older than their children.
 	slices.SortFunc(records, func(a, b *record.Task) int {
@@ -103,48 +99,4 @@ func (c *Collector) find(r *record.Task) *process {
 	}
 	p.img = c.hash.get(r.Image, p.path, r.PID, running)
 	return p
-}
-
-// startTicks reads field 22 of /proc/PID/stat. The name in parentheses may
-// hold anything, parentheses too.
-func startTicks(stat []byte) (uint64, bool) {
-	i := bytes.LastIndexByte(stat, ')')
-	if i < 0 {
-		return 0, false
-	}
-	f := strings.Fields(string(stat[i+1:]))
-	if len(f) < 20 {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(f[19], 10, 64)
-	return n, err == nil
-}
-
-// sameStart compares a start in ticks with the exact one.
-func sameStart(ticks, ns uint64) bool { return ns/(1e9/clockTicks) == ticks }
-
-// cgroupPath picks the line of /proc/PID/cgroup that tells most: version 2
-// unless it is the root, then the controllers that runtimes use.
-func cgroupPath(b []byte) string {
-	best := ""
-	for line := range lines(b) {
-		f := strings.SplitN(line, ":", 3)
-		if len(f) != 3 || !strings.HasPrefix(f[2], "/") {
-			continue
-		}
-		if f[2] == "/" {
-			continue
-		}
-		if f[0] == "0" {
-			return record.Clean(f[2])
-		}
-		names := strings.Split(f[1], ",")
-		if slices.Contains(names, "pids") || best == "" && slices.Contains(names, "memory") {
-			best = record.Clean(f[2])
-		}
-	}
-	if best == "" {
-		return "/"
-	}
-	return best
 }

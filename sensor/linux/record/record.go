@@ -43,6 +43,7 @@ const (
 	FlagUnreadable
 	FlagNameless
 	FlagNoTask
+	FlagVanished // ended before a source without programs could look at it; never set by the kernel
 )
 
 // Flags of a file that was open for writing.
@@ -142,6 +143,7 @@ type Exit struct {
 	UserNs, SystemNs, RunNs uint64
 	Code                    uint32
 	NeverExec               bool
+	CodeUnknown             bool // by a source that is not told how a process ended
 }
 
 type File struct {
