@@ -31,6 +31,12 @@ type Device struct {
 	Offboarded    bool
 	IdentityClash bool // two hosts present this identity at once
 
+	Live         bool      // connected now
+	Farewell     Farewell  // how the last connection ended
+	LeftAt       time.Time // when
+	Silence      Silence   // the last notable one that is over; zero: none
+	ClockChanged time.Time // when the host's clock was last seen to be set
+
 	BootID string
 	Rung   string // rung of the hook ladder in use
 	Hooks  []Hook

@@ -399,6 +399,7 @@ type Up struct {
 	//	*Up_Batch
 	//	*Up_Health
 	//	*Up_PolicyApplied
+	//	*Up_Farewell
 	Kind          isUp_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -477,6 +478,15 @@ func (x *Up) GetPolicyApplied() *PolicyApplied {
 	return nil
 }
 
+func (x *Up) GetFarewell() *Farewell {
+	if x != nil {
+		if x, ok := x.Kind.(*Up_Farewell); ok {
+			return x.Farewell
+		}
+	}
+	return nil
+}
+
 type isUp_Kind interface {
 	isUp_Kind()
 }
@@ -497,6 +507,10 @@ type Up_PolicyApplied struct {
 	PolicyApplied *PolicyApplied `protobuf:"bytes,4,opt,name=policy_applied,json=policyApplied,proto3,oneof"`
 }
 
+type Up_Farewell struct {
+	Farewell *Farewell `protobuf:"bytes,5,opt,name=farewell,proto3,oneof"` // last message of a sensor that stops in order
+}
+
 func (*Up_Hello) isUp_Kind() {}
 
 func (*Up_Batch) isUp_Kind() {}
@@ -504,6 +518,8 @@ func (*Up_Batch) isUp_Kind() {}
 func (*Up_Health) isUp_Kind() {}
 
 func (*Up_PolicyApplied) isUp_Kind() {}
+
+func (*Up_Farewell) isUp_Kind() {}
 
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -514,6 +530,8 @@ type Hello struct {
 	Instance      uint64                 `protobuf:"varint,5,opt,name=instance,proto3" json:"instance,omitempty"`                 // random per run of the sensor: two at once mean a cloned identity
 	TimeUs        int64                  `protobuf:"varint,6,opt,name=time_us,json=timeUs,proto3" json:"time_us,omitempty"`       // sensor's clock
 	PolicyVersion uint64                 `protobuf:"varint,7,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
+	PreviousStop  string                 `protobuf:"bytes,8,opt,name=previous_stop,json=previousStop,proto3" json:"previous_stop,omitempty"` // of the run before this one: clean, unclean, unclean before a boot
+	Clock         *HostClock             `protobuf:"bytes,9,opt,name=clock,proto3" json:"clock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -597,6 +615,126 @@ func (x *Hello) GetPolicyVersion() uint64 {
 	return 0
 }
 
+func (x *Hello) GetPreviousStop() string {
+	if x != nil {
+		return x.PreviousStop
+	}
+	return ""
+}
+
+func (x *Hello) GetClock() *HostClock {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+// HostClock is what the clocks of the host say about its past.
+type HostClock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SuspendedUs   uint64                 `protobuf:"varint,1,opt,name=suspended_us,json=suspendedUs,proto3" json:"suspended_us,omitempty"` // that the host has slept since its boot
+	ChangedUs     int64                  `protobuf:"varint,2,opt,name=changed_us,json=changedUs,proto3" json:"changed_us,omitempty"`       // sensor's clock when this run last saw it set; 0: never
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostClock) Reset() {
+	*x = HostClock{}
+	mi := &file_wire_wire_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostClock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostClock) ProtoMessage() {}
+
+func (x *HostClock) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_wire_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostClock.ProtoReflect.Descriptor instead.
+func (*HostClock) Descriptor() ([]byte, []int) {
+	return file_wire_wire_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *HostClock) GetSuspendedUs() uint64 {
+	if x != nil {
+		return x.SuspendedUs
+	}
+	return 0
+}
+
+func (x *HostClock) GetChangedUs() int64 {
+	if x != nil {
+		return x.ChangedUs
+	}
+	return 0
+}
+
+// Farewell says why the sensor goes: stop, upgrade, shutdown, suspend, uninstall.
+type Farewell struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	TimeUs        int64                  `protobuf:"varint,2,opt,name=time_us,json=timeUs,proto3" json:"time_us,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Farewell) Reset() {
+	*x = Farewell{}
+	mi := &file_wire_wire_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Farewell) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Farewell) ProtoMessage() {}
+
+func (x *Farewell) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_wire_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Farewell.ProtoReflect.Descriptor instead.
+func (*Farewell) Descriptor() ([]byte, []int) {
+	return file_wire_wire_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Farewell) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Farewell) GetTimeUs() int64 {
+	if x != nil {
+		return x.TimeUs
+	}
+	return 0
+}
+
 type Batch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	BootId        string                 `protobuf:"bytes,1,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
@@ -608,7 +746,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_wire_wire_proto_msgTypes[7]
+	mi := &file_wire_wire_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +758,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[7]
+	mi := &file_wire_wire_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +771,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{7}
+	return file_wire_wire_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Batch) GetBootId() string {
@@ -671,13 +809,14 @@ type Health struct {
 	RssBytes        uint64                 `protobuf:"varint,9,opt,name=rss_bytes,json=rssBytes,proto3" json:"rss_bytes,omitempty"`
 	Notes           []*Note                `protobuf:"bytes,10,rep,name=notes,proto3" json:"notes,omitempty"` // agent-health events since the last report
 	IpAddresses     []string               `protobuf:"bytes,11,rep,name=ip_addresses,json=ipAddresses,proto3" json:"ip_addresses,omitempty"`
+	Clock           *HostClock             `protobuf:"bytes,12,opt,name=clock,proto3" json:"clock,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Health) Reset() {
 	*x = Health{}
-	mi := &file_wire_wire_proto_msgTypes[8]
+	mi := &file_wire_wire_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +828,7 @@ func (x *Health) String() string {
 func (*Health) ProtoMessage() {}
 
 func (x *Health) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[8]
+	mi := &file_wire_wire_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +841,7 @@ func (x *Health) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Health.ProtoReflect.Descriptor instead.
 func (*Health) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{8}
+	return file_wire_wire_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Health) GetTimeUs() int64 {
@@ -782,6 +921,13 @@ func (x *Health) GetIpAddresses() []string {
 	return nil
 }
 
+func (x *Health) GetClock() *HostClock {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
 type Hook struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -795,7 +941,7 @@ type Hook struct {
 
 func (x *Hook) Reset() {
 	*x = Hook{}
-	mi := &file_wire_wire_proto_msgTypes[9]
+	mi := &file_wire_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +953,7 @@ func (x *Hook) String() string {
 func (*Hook) ProtoMessage() {}
 
 func (x *Hook) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[9]
+	mi := &file_wire_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +966,7 @@ func (x *Hook) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hook.ProtoReflect.Descriptor instead.
 func (*Hook) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{9}
+	return file_wire_wire_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Hook) GetKind() string {
@@ -871,7 +1017,7 @@ type Note struct {
 
 func (x *Note) Reset() {
 	*x = Note{}
-	mi := &file_wire_wire_proto_msgTypes[10]
+	mi := &file_wire_wire_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +1029,7 @@ func (x *Note) String() string {
 func (*Note) ProtoMessage() {}
 
 func (x *Note) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[10]
+	mi := &file_wire_wire_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +1042,7 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Note.ProtoReflect.Descriptor instead.
 func (*Note) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{10}
+	return file_wire_wire_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Note) GetId() uint32 {
@@ -937,7 +1083,7 @@ type PolicyApplied struct {
 
 func (x *PolicyApplied) Reset() {
 	*x = PolicyApplied{}
-	mi := &file_wire_wire_proto_msgTypes[11]
+	mi := &file_wire_wire_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1095,7 @@ func (x *PolicyApplied) String() string {
 func (*PolicyApplied) ProtoMessage() {}
 
 func (x *PolicyApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[11]
+	mi := &file_wire_wire_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1108,7 @@ func (x *PolicyApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyApplied.ProtoReflect.Descriptor instead.
 func (*PolicyApplied) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{11}
+	return file_wire_wire_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PolicyApplied) GetVersion() uint64 {
@@ -995,7 +1141,7 @@ type Down struct {
 
 func (x *Down) Reset() {
 	*x = Down{}
-	mi := &file_wire_wire_proto_msgTypes[12]
+	mi := &file_wire_wire_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1153,7 @@ func (x *Down) String() string {
 func (*Down) ProtoMessage() {}
 
 func (x *Down) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[12]
+	mi := &file_wire_wire_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1166,7 @@ func (x *Down) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Down.ProtoReflect.Descriptor instead.
 func (*Down) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{12}
+	return file_wire_wire_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Down) GetKind() isDown_Kind {
@@ -1122,7 +1268,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_wire_wire_proto_msgTypes[13]
+	mi := &file_wire_wire_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1280,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[13]
+	mi := &file_wire_wire_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1293,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{13}
+	return file_wire_wire_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Welcome) GetDeviceId() string {
@@ -1196,7 +1342,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_wire_wire_proto_msgTypes[14]
+	mi := &file_wire_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1354,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[14]
+	mi := &file_wire_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1367,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{14}
+	return file_wire_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Position) GetBootId() string {
@@ -1257,7 +1403,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_wire_wire_proto_msgTypes[15]
+	mi := &file_wire_wire_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1415,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[15]
+	mi := &file_wire_wire_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1428,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{15}
+	return file_wire_wire_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Ack) GetBootId() string {
@@ -1311,7 +1457,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_wire_wire_proto_msgTypes[16]
+	mi := &file_wire_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1469,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[16]
+	mi := &file_wire_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1482,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Policy) GetVersion() uint64 {
@@ -1364,7 +1510,7 @@ type Throttle struct {
 
 func (x *Throttle) Reset() {
 	*x = Throttle{}
-	mi := &file_wire_wire_proto_msgTypes[17]
+	mi := &file_wire_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1522,7 @@ func (x *Throttle) String() string {
 func (*Throttle) ProtoMessage() {}
 
 func (x *Throttle) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[17]
+	mi := &file_wire_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1535,7 @@ func (x *Throttle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Throttle.ProtoReflect.Descriptor instead.
 func (*Throttle) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Throttle) GetWaitMs() uint32 {
@@ -1419,7 +1565,7 @@ type Reject struct {
 
 func (x *Reject) Reset() {
 	*x = Reject{}
-	mi := &file_wire_wire_proto_msgTypes[18]
+	mi := &file_wire_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1577,7 @@ func (x *Reject) String() string {
 func (*Reject) ProtoMessage() {}
 
 func (x *Reject) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[18]
+	mi := &file_wire_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1590,7 @@ func (x *Reject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reject.ProtoReflect.Descriptor instead.
 func (*Reject) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Reject) GetBootId() string {
@@ -1504,13 +1650,14 @@ const file_wire_wire_proto_rawDesc = "" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\"_\n" +
 	"\rRenewResponse\x12+\n" +
 	"\x11certificate_chain\x18\x01 \x03(\fR\x10certificateChain\x12!\n" +
-	"\fserver_roots\x18\x02 \x03(\fR\vserverRoots\"\xe4\x01\n" +
+	"\fserver_roots\x18\x02 \x03(\fR\vserverRoots\"\x9c\x02\n" +
 	"\x02Up\x12-\n" +
 	"\x05hello\x18\x01 \x01(\v2\x15.picket.wire.v1.HelloH\x00R\x05hello\x12-\n" +
 	"\x05batch\x18\x02 \x01(\v2\x15.picket.wire.v1.BatchH\x00R\x05batch\x120\n" +
 	"\x06health\x18\x03 \x01(\v2\x16.picket.wire.v1.HealthH\x00R\x06health\x12F\n" +
-	"\x0epolicy_applied\x18\x04 \x01(\v2\x1d.picket.wire.v1.PolicyAppliedH\x00R\rpolicyAppliedB\x06\n" +
-	"\x04kind\"\xe1\x01\n" +
+	"\x0epolicy_applied\x18\x04 \x01(\v2\x1d.picket.wire.v1.PolicyAppliedH\x00R\rpolicyApplied\x126\n" +
+	"\bfarewell\x18\x05 \x01(\v2\x18.picket.wire.v1.FarewellH\x00R\bfarewellB\x06\n" +
+	"\x04kind\"\xb7\x02\n" +
 	"\x05Hello\x12+\n" +
 	"\x05facts\x18\x01 \x01(\v2\x15.picket.wire.v1.FactsR\x05facts\x12\x17\n" +
 	"\aboot_id\x18\x02 \x01(\tR\x06bootId\x12\x1b\n" +
@@ -1518,11 +1665,20 @@ const file_wire_wire_proto_rawDesc = "" +
 	"\bnext_seq\x18\x04 \x01(\x04R\anextSeq\x12\x1a\n" +
 	"\binstance\x18\x05 \x01(\x04R\binstance\x12\x17\n" +
 	"\atime_us\x18\x06 \x01(\x03R\x06timeUs\x12%\n" +
-	"\x0epolicy_version\x18\a \x01(\x04R\rpolicyVersion\"L\n" +
+	"\x0epolicy_version\x18\a \x01(\x04R\rpolicyVersion\x12#\n" +
+	"\rprevious_stop\x18\b \x01(\tR\fpreviousStop\x12/\n" +
+	"\x05clock\x18\t \x01(\v2\x19.picket.wire.v1.HostClockR\x05clock\"M\n" +
+	"\tHostClock\x12!\n" +
+	"\fsuspended_us\x18\x01 \x01(\x04R\vsuspendedUs\x12\x1d\n" +
+	"\n" +
+	"changed_us\x18\x02 \x01(\x03R\tchangedUs\";\n" +
+	"\bFarewell\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x17\n" +
+	"\atime_us\x18\x02 \x01(\x03R\x06timeUs\"L\n" +
 	"\x05Batch\x12\x17\n" +
 	"\aboot_id\x18\x01 \x01(\tR\x06bootId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x18\n" +
-	"\apayload\x18\x03 \x01(\fR\apayload\"\xa1\x04\n" +
+	"\apayload\x18\x03 \x01(\fR\apayload\"\xd2\x04\n" +
 	"\x06Health\x12\x17\n" +
 	"\atime_us\x18\x01 \x01(\x03R\x06timeUs\x12\x12\n" +
 	"\x04rung\x18\x02 \x01(\tR\x04rung\x12*\n" +
@@ -1537,7 +1693,8 @@ const file_wire_wire_proto_rawDesc = "" +
 	"\trss_bytes\x18\t \x01(\x04R\brssBytes\x12*\n" +
 	"\x05notes\x18\n" +
 	" \x03(\v2\x14.picket.wire.v1.NoteR\x05notes\x12!\n" +
-	"\fip_addresses\x18\v \x03(\tR\vipAddresses\x1a9\n" +
+	"\fip_addresses\x18\v \x03(\tR\vipAddresses\x12/\n" +
+	"\x05clock\x18\f \x01(\v2\x19.picket.wire.v1.HostClockR\x05clock\x1a9\n" +
 	"\vEventsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a7\n" +
@@ -1607,7 +1764,7 @@ func file_wire_wire_proto_rawDescGZIP() []byte {
 	return file_wire_wire_proto_rawDescData
 }
 
-var file_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_wire_wire_proto_goTypes = []any{
 	(*Facts)(nil),         // 0: picket.wire.v1.Facts
 	(*EnrolRequest)(nil),  // 1: picket.wire.v1.EnrolRequest
@@ -1616,49 +1773,54 @@ var file_wire_wire_proto_goTypes = []any{
 	(*RenewResponse)(nil), // 4: picket.wire.v1.RenewResponse
 	(*Up)(nil),            // 5: picket.wire.v1.Up
 	(*Hello)(nil),         // 6: picket.wire.v1.Hello
-	(*Batch)(nil),         // 7: picket.wire.v1.Batch
-	(*Health)(nil),        // 8: picket.wire.v1.Health
-	(*Hook)(nil),          // 9: picket.wire.v1.Hook
-	(*Note)(nil),          // 10: picket.wire.v1.Note
-	(*PolicyApplied)(nil), // 11: picket.wire.v1.PolicyApplied
-	(*Down)(nil),          // 12: picket.wire.v1.Down
-	(*Welcome)(nil),       // 13: picket.wire.v1.Welcome
-	(*Position)(nil),      // 14: picket.wire.v1.Position
-	(*Ack)(nil),           // 15: picket.wire.v1.Ack
-	(*Policy)(nil),        // 16: picket.wire.v1.Policy
-	(*Throttle)(nil),      // 17: picket.wire.v1.Throttle
-	(*Reject)(nil),        // 18: picket.wire.v1.Reject
-	nil,                   // 19: picket.wire.v1.Health.EventsEntry
-	nil,                   // 20: picket.wire.v1.Health.LostEntry
+	(*HostClock)(nil),     // 7: picket.wire.v1.HostClock
+	(*Farewell)(nil),      // 8: picket.wire.v1.Farewell
+	(*Batch)(nil),         // 9: picket.wire.v1.Batch
+	(*Health)(nil),        // 10: picket.wire.v1.Health
+	(*Hook)(nil),          // 11: picket.wire.v1.Hook
+	(*Note)(nil),          // 12: picket.wire.v1.Note
+	(*PolicyApplied)(nil), // 13: picket.wire.v1.PolicyApplied
+	(*Down)(nil),          // 14: picket.wire.v1.Down
+	(*Welcome)(nil),       // 15: picket.wire.v1.Welcome
+	(*Position)(nil),      // 16: picket.wire.v1.Position
+	(*Ack)(nil),           // 17: picket.wire.v1.Ack
+	(*Policy)(nil),        // 18: picket.wire.v1.Policy
+	(*Throttle)(nil),      // 19: picket.wire.v1.Throttle
+	(*Reject)(nil),        // 20: picket.wire.v1.Reject
+	nil,                   // 21: picket.wire.v1.Health.EventsEntry
+	nil,                   // 22: picket.wire.v1.Health.LostEntry
 }
 var file_wire_wire_proto_depIdxs = []int32{
 	0,  // 0: picket.wire.v1.EnrolRequest.facts:type_name -> picket.wire.v1.Facts
 	6,  // 1: picket.wire.v1.Up.hello:type_name -> picket.wire.v1.Hello
-	7,  // 2: picket.wire.v1.Up.batch:type_name -> picket.wire.v1.Batch
-	8,  // 3: picket.wire.v1.Up.health:type_name -> picket.wire.v1.Health
-	11, // 4: picket.wire.v1.Up.policy_applied:type_name -> picket.wire.v1.PolicyApplied
-	0,  // 5: picket.wire.v1.Hello.facts:type_name -> picket.wire.v1.Facts
-	9,  // 6: picket.wire.v1.Health.hooks:type_name -> picket.wire.v1.Hook
-	19, // 7: picket.wire.v1.Health.events:type_name -> picket.wire.v1.Health.EventsEntry
-	20, // 8: picket.wire.v1.Health.lost:type_name -> picket.wire.v1.Health.LostEntry
-	10, // 9: picket.wire.v1.Health.notes:type_name -> picket.wire.v1.Note
-	13, // 10: picket.wire.v1.Down.welcome:type_name -> picket.wire.v1.Welcome
-	15, // 11: picket.wire.v1.Down.ack:type_name -> picket.wire.v1.Ack
-	16, // 12: picket.wire.v1.Down.policy:type_name -> picket.wire.v1.Policy
-	17, // 13: picket.wire.v1.Down.throttle:type_name -> picket.wire.v1.Throttle
-	18, // 14: picket.wire.v1.Down.reject:type_name -> picket.wire.v1.Reject
-	14, // 15: picket.wire.v1.Welcome.durable:type_name -> picket.wire.v1.Position
-	1,  // 16: picket.wire.v1.Enrolment.Enrol:input_type -> picket.wire.v1.EnrolRequest
-	3,  // 17: picket.wire.v1.Sensor.Renew:input_type -> picket.wire.v1.RenewRequest
-	5,  // 18: picket.wire.v1.Sensor.Connect:input_type -> picket.wire.v1.Up
-	2,  // 19: picket.wire.v1.Enrolment.Enrol:output_type -> picket.wire.v1.EnrolResponse
-	4,  // 20: picket.wire.v1.Sensor.Renew:output_type -> picket.wire.v1.RenewResponse
-	12, // 21: picket.wire.v1.Sensor.Connect:output_type -> picket.wire.v1.Down
-	19, // [19:22] is the sub-list for method output_type
-	16, // [16:19] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	9,  // 2: picket.wire.v1.Up.batch:type_name -> picket.wire.v1.Batch
+	10, // 3: picket.wire.v1.Up.health:type_name -> picket.wire.v1.Health
+	13, // 4: picket.wire.v1.Up.policy_applied:type_name -> picket.wire.v1.PolicyApplied
+	8,  // 5: picket.wire.v1.Up.farewell:type_name -> picket.wire.v1.Farewell
+	0,  // 6: picket.wire.v1.Hello.facts:type_name -> picket.wire.v1.Facts
+	7,  // 7: picket.wire.v1.Hello.clock:type_name -> picket.wire.v1.HostClock
+	11, // 8: picket.wire.v1.Health.hooks:type_name -> picket.wire.v1.Hook
+	21, // 9: picket.wire.v1.Health.events:type_name -> picket.wire.v1.Health.EventsEntry
+	22, // 10: picket.wire.v1.Health.lost:type_name -> picket.wire.v1.Health.LostEntry
+	12, // 11: picket.wire.v1.Health.notes:type_name -> picket.wire.v1.Note
+	7,  // 12: picket.wire.v1.Health.clock:type_name -> picket.wire.v1.HostClock
+	15, // 13: picket.wire.v1.Down.welcome:type_name -> picket.wire.v1.Welcome
+	17, // 14: picket.wire.v1.Down.ack:type_name -> picket.wire.v1.Ack
+	18, // 15: picket.wire.v1.Down.policy:type_name -> picket.wire.v1.Policy
+	19, // 16: picket.wire.v1.Down.throttle:type_name -> picket.wire.v1.Throttle
+	20, // 17: picket.wire.v1.Down.reject:type_name -> picket.wire.v1.Reject
+	16, // 18: picket.wire.v1.Welcome.durable:type_name -> picket.wire.v1.Position
+	1,  // 19: picket.wire.v1.Enrolment.Enrol:input_type -> picket.wire.v1.EnrolRequest
+	3,  // 20: picket.wire.v1.Sensor.Renew:input_type -> picket.wire.v1.RenewRequest
+	5,  // 21: picket.wire.v1.Sensor.Connect:input_type -> picket.wire.v1.Up
+	2,  // 22: picket.wire.v1.Enrolment.Enrol:output_type -> picket.wire.v1.EnrolResponse
+	4,  // 23: picket.wire.v1.Sensor.Renew:output_type -> picket.wire.v1.RenewResponse
+	14, // 24: picket.wire.v1.Sensor.Connect:output_type -> picket.wire.v1.Down
+	22, // [22:25] is the sub-list for method output_type
+	19, // [19:22] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_wire_wire_proto_init() }
@@ -1671,8 +1833,9 @@ func file_wire_wire_proto_init() {
 		(*Up_Batch)(nil),
 		(*Up_Health)(nil),
 		(*Up_PolicyApplied)(nil),
+		(*Up_Farewell)(nil),
 	}
-	file_wire_wire_proto_msgTypes[12].OneofWrappers = []any{
+	file_wire_wire_proto_msgTypes[14].OneofWrappers = []any{
 		(*Down_Welcome)(nil),
 		(*Down_Ack)(nil),
 		(*Down_Policy)(nil),
@@ -1685,7 +1848,7 @@ func file_wire_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_wire_proto_rawDesc), len(file_wire_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
