@@ -87,8 +87,12 @@ func (l *Last) text() string {
 	return b.String()
 }
 
-// parseLast reads what text wrote.
+// parseLast reads what text wrote. It is empty when all that the server has of
+// a device is a remark of its own.
 func parseLast(text string) (Last, error) {
+	if text == "" {
+		return Last{}, nil
+	}
 	var all []Position
 	bad := func(part string) (Last, error) {
 		return Last{}, fmt.Errorf("bus: position %q: %w", part, picket.Invalid)

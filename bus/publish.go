@@ -29,7 +29,8 @@ const (
 // both win: the slower gets picket.Conflict and must ask Last again. The very
 // batch that is the newest already is stored once. A full stream or disk
 // gives picket.Unavailable: the message was not stored, or will be
-// recognised when it comes again.
+// recognised when it comes again. A remark of the server leaves what is known
+// of the device as it is.
 func (b *Bus) Publish(ctx context.Context, e *event.Envelope, known Last) (Last, error) {
 	if !plain(e.DeviceID) || !plain(e.BootID) {
 		return known, fmt.Errorf("bus: device %q, boot %q: %w", e.DeviceID, e.BootID, picket.Invalid)
@@ -60,7 +61,11 @@ func (b *Bus) Publish(ctx context.Context, e *event.Envelope, known Last) (Last,
 }
 
 func (b *Bus) put(ctx context.Context, t *tenantStream, e *event.Envelope, known Last) (Last, error) {
-	next := known.After(Position{e.BootID, e.Seq, event.HashOf(e.Payload)})
+	hash := event.HashOf(e.Payload)
+	next := known
+	if !e.Remark() {
+		next = known.After(Position{e.BootID, e.Seq, hash})
+	}
 	msg := nats.NewMsg(subject(e.Tenant, e.DeviceID))
 	msg.Data = e.Marshal()
 	msg.Header.Set(lastHeader, next.text())
@@ -68,7 +73,7 @@ func (b *Bus) put(ctx context.Context, t *tenantStream, e *event.Envelope, known
 		return known, fmt.Errorf("%d bytes do not fit into a message of the server: %w", len(msg.Data), picket.TooLarge)
 	}
 	// The hash is part of the id: another batch with the same number is no repeat.
-	id := fmt.Sprintf("%s/%s/%d/%x", e.DeviceID, e.BootID, e.Seq, next.Hash[:8])
+	id := fmt.Sprintf("%s/%s/%d/%x", e.DeviceID, e.BootID, e.Seq, hash[:8])
 	for range publishRetries {
 		ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectLastSequencePerSubject(known.revision))
 		if err == nil {
@@ -85,7 +90,7 @@ func (b *Bus) put(ctx context.Context, t *tenantStream, e *event.Envelope, known
 		switch {
 		case err != nil:
 			return known, err
-		case now.Position == next.Position:
+		case !e.Remark() && now.Position == next.Position:
 			return now, nil
 		case !now.same(&known):
 			return known, fmt.Errorf("another writer is at batch %d of boot %s: %w", now.Seq, now.BootID, picket.Conflict)

@@ -23,6 +23,10 @@ type Envelope struct {
 	Payload     []byte // as the sensor sent it
 }
 
+// Remark reports whether the envelope holds rows of the server about the
+// device and no batch of its sensor: it has no number.
+func (e *Envelope) Remark() bool { return e.Seq == 0 }
+
 const envelopeVersion = 1
 
 // Marshal returns the binary form of the envelope.

@@ -77,9 +77,17 @@ func clipHealth(h *wirepb.Health) {
 		clipAll(maxName, &n.Level)
 		clipAll(maxNote, &n.Text)
 	}
+	clipClock(h.Clock)
 	h.SpoolBytes, h.SpoolLimitBytes, h.RssBytes = min(h.SpoolBytes, maxCount), min(h.SpoolLimitBytes, maxCount), min(h.RssBytes, maxCount)
 	if math.IsNaN(h.CpuPercent) || h.CpuPercent < 0 || h.CpuPercent > 1e6 {
 		h.CpuPercent = 0
+	}
+}
+
+// clipClock bounds what is said of clocks in place.
+func clipClock(c *wirepb.HostClock) {
+	if c != nil {
+		c.SuspendedUs, c.ChangedUs = min(c.SuspendedUs, maxCount), max(0, min(c.ChangedUs, maxCount))
 	}
 }
 

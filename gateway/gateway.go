@@ -37,12 +37,22 @@ type Registry interface {
 	// Admit lets a device in, or says why not (picket.Denied), and notes what
 	// it says about itself.
 	Admit(ctx context.Context, id pki.Identity, facts *wirepb.Facts, addr string) (Admission, error)
-	// Health takes a device's report about itself.
-	Health(ctx context.Context, id pki.Identity, instance uint64, h *wirepb.Health) error
+	// Health takes a device's report about itself, and returns what of it
+	// belongs on the device's timeline, with times of the server.
+	Health(ctx context.Context, id pki.Identity, instance uint64, h *wirepb.Health) ([]event.Row, error)
 	// Received notes that a batch of a device is durable, and what is missing before it.
 	Received(id pki.Identity, at time.Time, gap uint64)
 	// Clash notes that two hosts use one identity.
 	Clash(ctx context.Context, id pki.Identity) error
+}
+
+// Presence keeps track of which devices are connected.
+type Presence interface {
+	// Arrived notes that a device is connected, and returns what its timeline
+	// shall say about the time before, with times of the server.
+	Arrived(ctx context.Context, id pki.Identity, h *wirepb.Hello) ([]event.Row, error)
+	// Left notes that the connection of a run of the sensor ended, and why.
+	Left(ctx context.Context, id pki.Identity, instance uint64, why picket.Farewell)
 }
 
 // Enrolled is a new identity.
@@ -100,6 +110,7 @@ var DefaultLimits = Limits{
 type Options struct {
 	Keys      *pki.Store
 	Registry  Registry
+	Presence  Presence
 	Publisher Publisher
 	Auditor   Auditor
 	Limits    Limits
@@ -260,6 +271,10 @@ func (g *Gateway) code(err error) error {
 	}
 	if c, ok := codes[picket.Kind(err)]; ok {
 		return connect.NewError(c, err)
+	}
+	if errors.Is(err, context.Canceled) { // the peer is gone, as when a sensor is killed
+		g.Log.Debug("the peer ended the connection", "error", err)
+		return connect.NewError(connect.CodeCanceled, errors.New("the connection ended"))
 	}
 	g.Log.Error("internal error", "error", err)
 	return connect.NewError(connect.CodeInternal, errors.New("internal error"))

@@ -49,6 +49,8 @@ type registrar struct {
 	gaps    uint64
 	health  []*wirepb.Health
 	policy  uint64
+	arrived []*wirepb.Hello
+	left    []picket.Farewell
 }
 
 func (r *registrar) Enrol(_ context.Context, t wire.Token, key crypto.PublicKey, _ *wirepb.Facts, _ string) (Enrolled, error) {
@@ -78,11 +80,33 @@ func (r *registrar) Admit(_ context.Context, id pki.Identity, f *wirepb.Facts, _
 	return Admission{Name: "name-of-the-server", Group: "g", PolicyVersion: r.policy, Policy: []byte(`{}`)}, nil
 }
 
-func (r *registrar) Health(_ context.Context, _ pki.Identity, _ uint64, h *wirepb.Health) error {
+// Health says on the timeline what each note says.
+func (r *registrar) Health(_ context.Context, _ pki.Identity, _ uint64, h *wirepb.Health) ([]event.Row, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.health = append(r.health, h)
-	return nil
+	var rows []event.Row
+	for _, n := range h.Notes {
+		rows = append(rows, &event.DeviceEvents{Timestamp: event.Time(n.TimeUs), ActionType: "SensorNote", AdditionalFields: n.Text})
+	}
+	return rows, nil
+}
+
+// Arrived says on the timeline how often the device came.
+func (r *registrar) Arrived(_ context.Context, _ pki.Identity, h *wirepb.Hello) ([]event.Row, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.arrived = append(r.arrived, h)
+	if len(r.arrived) == 1 {
+		return nil, nil
+	}
+	return []event.Row{&event.DeviceEvents{Timestamp: event.TimeOf(time.Now()), ActionType: "DeviceSilent", AdditionalFields: h.PreviousStop}}, nil
+}
+
+func (r *registrar) Left(_ context.Context, _ pki.Identity, _ uint64, why picket.Farewell) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left = append(r.left, why)
 }
 
 func (r *registrar) Received(_ pki.Identity, _ time.Time, gap uint64) {
@@ -145,7 +169,7 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, bus: b, keys: keys, reg: &registrar{keys: keys, uses: 1000, revoked: map[string]bool{}}}
-	o := Options{Keys: keys, Registry: w.reg, Publisher: b, Auditor: w.reg, Limits: DefaultLimits, Log: log, Now: time.Now, Metrics: prometheus.NewRegistry()}
+	o := Options{Keys: keys, Registry: w.reg, Presence: w.reg, Publisher: b, Auditor: w.reg, Limits: DefaultLimits, Log: log, Now: time.Now, Metrics: prometheus.NewRegistry()}
 	o.Limits.EnrolPerMinute = 1000
 	if change != nil {
 		change(&o)

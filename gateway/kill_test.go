@@ -48,7 +48,7 @@ func serveForever(dir string) error {
 		return err
 	}
 	reg := &registrar{keys: keys, uses: 1000, revoked: map[string]bool{}, n: os.Getpid() << 8} // ids differ between runs
-	g := New(Options{Keys: keys, Registry: reg, Publisher: b, Auditor: reg, Limits: DefaultLimits, Log: log, Now: time.Now, Metrics: prometheus.NewRegistry()})
+	g := New(Options{Keys: keys, Registry: reg, Presence: reg, Publisher: b, Auditor: reg, Limits: DefaultLimits, Log: log, Now: time.Now, Metrics: prometheus.NewRegistry()})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

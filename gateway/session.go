@@ -40,6 +40,10 @@ type session struct {
 	refused int      // batches in a row
 	flipped bool     // an older boot went on: said once
 
+	arrived  bool            // Presence knows
+	farewell picket.Farewell // what the sensor said last
+	remarks  []event.Row     // of the server, that wait for the first message
+
 	share   *share        // of the tenant
 	bytes   *rate.Limiter // of the device
 	batches *rate.Limiter
@@ -76,7 +80,7 @@ func (g *Gateway) Connect(ctx context.Context, stream *connect.BidiStream[wirepb
 		talk:    rate.NewLimiter(2, 30),
 	}
 	up := receive(ctx, stream)
-	defer s.leave()
+	defer s.leave(ctx)
 	if err := s.greet(ctx, up); err != nil {
 		return g.code(err)
 	}
@@ -85,8 +89,19 @@ func (g *Gateway) Connect(ctx context.Context, stream *connect.BidiStream[wirepb
 	return s.end(s.run(ctx, up))
 }
 
-// leave lets the next session of the device begin.
-func (s *session) leave() {
+// leaveTime is how long it may take to note that a device is gone.
+const leaveTime = 5 * time.Second
+
+// leave notes that the device is gone and lets its next session begin.
+func (s *session) leave(ctx context.Context) {
+	if s.arrived {
+		if s.farewell == picket.FarewellNone && s.g.ctx.Err() != nil {
+			s.farewell = picket.FarewellServer
+		}
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+		s.g.Presence.Left(late, s.id, s.hello.Instance, s.farewell)
+		cancel()
+	}
 	if s.live != nil {
 		s.g.sessions.done(sessionKey(s.id.Tenant, s.id.DeviceID), s.live)
 	}
@@ -200,6 +215,8 @@ func (s *session) greet(ctx context.Context, up <-chan received) error {
 		return fmt.Errorf("the first message must be a hello with facts: %w", picket.Invalid)
 	}
 	clipFacts(s.hello.Facts)
+	s.hello.PreviousStop = clip(s.hello.PreviousStop, maxName)
+	clipClock(s.hello.Clock)
 	if s.admission, err = s.g.Registry.Admit(ctx, s.id, s.hello.Facts, s.addr); err != nil {
 		s.g.metrics.refused.WithLabelValues("device").Inc()
 		return err
@@ -212,6 +229,10 @@ func (s *session) greet(ctx context.Context, up <-chan received) error {
 		return err
 	}
 	s.seen = s.last
+	if s.remarks, err = s.g.Presence.Arrived(ctx, s.id, s.hello); err != nil {
+		return err
+	}
+	s.arrived = true
 	welcome := &wirepb.Welcome{DeviceId: s.id.DeviceID, Tenant: s.id.Tenant, Group: s.admission.Group, ServerTimeUs: int64(event.TimeOf(s.g.Now()))}
 	for _, p := range s.last.Positions() {
 		welcome.Durable = append(welcome.Durable, &wirepb.Position{BootId: p.BootID, Seq: p.Seq, Hash: p.Hash[:]})
@@ -295,6 +316,9 @@ func (s *session) audit(ctx context.Context, action string, detail map[string]st
 
 // serve works off messages until the stream ends.
 func (s *session) serve(ctx context.Context, up <-chan received, queue chan<- item) error {
+	if err := s.remark(ctx, s.remarks, queue); err != nil {
+		return err
+	}
 	for {
 		msg, err := s.next(ctx, up, s.g.Limits.Idle)
 		if err != nil {
@@ -309,9 +333,9 @@ func (s *session) serve(ctx context.Context, up <-chan received, queue chan<- it
 		case *wirepb.Up_Batch:
 			err = s.batch(ctx, m.Batch, queue)
 		case *wirepb.Up_Health:
-			clipHealth(m.Health)
-			s.clock(m.Health.TimeUs)
-			err = s.g.Registry.Health(ctx, s.id, s.hello.Instance, m.Health)
+			err = s.health(ctx, m.Health, queue)
+		case *wirepb.Up_Farewell:
+			s.farewell = picket.KnownFarewell(m.Farewell.Reason)
 		case *wirepb.Up_PolicyApplied:
 			if m.PolicyApplied.Error != "" {
 				s.g.Log.Warn("device refuses policy", "tenant", s.id.Tenant, "device", s.id.DeviceID, "version", m.PolicyApplied.Version, "error", clip(m.PolicyApplied.Error, maxNote))
@@ -323,6 +347,17 @@ func (s *session) serve(ctx context.Context, up <-chan received, queue chan<- it
 			return err
 		}
 	}
+}
+
+// health takes a report and puts on the timeline what belongs there.
+func (s *session) health(ctx context.Context, h *wirepb.Health, queue chan<- item) error {
+	clipHealth(h)
+	s.clock(h.TimeUs)
+	rows, err := s.g.Registry.Health(ctx, s.id, s.hello.Instance, h)
+	if err != nil {
+		return err
+	}
+	return s.remark(ctx, rows, queue)
 }
 
 // share is what one tenant may take of the gateway at once and over time.

@@ -88,6 +88,40 @@ func (s *session) decode(ctx context.Context, m *wirepb.Batch, raw int64) (rows 
 	return s.check(m)
 }
 
+// remark puts rows of the server's own on the device's timeline, in order with
+// its batches.
+func (s *session) remark(ctx context.Context, rows []event.Row, queue chan<- item) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	var b event.Builder
+	for _, r := range rows {
+		b.Add(r)
+	}
+	now := event.TimeOf(s.g.Now())
+	boot := s.hello.Facts.BootId
+	if !bootID.MatchString(boot) {
+		boot = "server"
+	}
+	payload, err := (&event.Batch{BootID: boot, Created: now, Blocks: b.Take()}).Encode()
+	if err != nil {
+		return err
+	}
+	if err := s.spend(ctx, len(payload)); err != nil { // what a device says about itself counts as well
+		return err
+	}
+	it := item{began: s.g.Now(), env: &event.Envelope{
+		Tenant: s.id.Tenant, DeviceID: s.id.DeviceID, DeviceName: s.admission.Name, Group: s.admission.Group,
+		Received: now, BootID: boot, Payload: payload,
+	}}
+	select {
+	case queue <- it:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // accept prepares a good batch for the bus.
 func (s *session) accept(ctx context.Context, m *wirepb.Batch, it *item, rows int, gap uint64) error {
 	if _, known := s.seen.Of(m.BootId); known && s.seen.BootID != m.BootId && !s.flipped {
@@ -209,6 +243,9 @@ func (s *session) finish(ctx context.Context, it *item) error {
 	if it.env != nil {
 		if err := s.publish(ctx, it.env); err != nil {
 			return err
+		}
+		if it.env.Remark() {
+			return nil
 		}
 		s.g.Registry.Received(s.id, s.g.Now(), it.env.Gap)
 		s.g.metrics.batches.Inc()

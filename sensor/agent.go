@@ -31,6 +31,7 @@ type Options struct {
 	Log        *slog.Logger
 	Level      *slog.LevelVar       // that Log obeys; nil: policies do not change it
 	Facts      func() *wirepb.Facts // nil: HostFacts
+	Root       string               // of the host's files that tell of a shutdown; empty: /
 	Open       OpenCollector        // nil: of this platform
 	Timing     Timing
 }
@@ -76,6 +77,7 @@ type agent struct {
 	intake *intake
 	uplink *uplink
 	usage  *usage
+	clock  *hostClock
 	since  time.Time
 
 	flushMu   sync.Mutex // held while batches are appended, so that they stay in order
@@ -101,7 +103,7 @@ func Run(ctx context.Context, o Options) error {
 	if o.Open == nil {
 		o.Open = openCollector
 	}
-	a := &agent{o: o, facts: o.Facts(), notes: &notes{log: o.Log}, intake: newIntake(), usage: newUsage(), since: time.Now(), lostOnce: map[string]uint64{}}
+	a := &agent{o: o, facts: o.Facts(), notes: &notes{log: o.Log}, intake: newIntake(), usage: newUsage(), clock: newHostClock(readClocks), since: time.Now(), lostOnce: map[string]uint64{}}
 	if o.Level != nil {
 		a.level = o.Level.Level()
 	}
@@ -162,6 +164,7 @@ func (a *agent) start(ctx context.Context) (lock *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
+	takeFarewell(a.o.Dir) // it was meant for the run before
 	a.uplink = newUplink(a, server, ways)
 	a.lastFlush.Store(time.Now().UnixNano())
 	a.pace.Store(int64(a.o.Timing.Flush))
@@ -198,13 +201,14 @@ func (a *agent) run(ctx context.Context) {
 	a.sayStarted()
 	a.systemd("READY=1")
 	a.collectUntil(ctx)
-	a.notes.add(noteStopped, "the sensor stopped")
+	why := a.goodbye(rest)
+	a.notes.add(noteStopped, "the sensor stopped", "reason", why)
 	lost, _ := a.losses()
-	a.say("SensorStopped", map[string]any{"Version": picket.Version, "Lost": lost})
+	a.say("SensorStopped", map[string]any{"Version": picket.Version, "Reason": why, "Lost": lost})
 	a.flush()
 	a.spool.TellLosses()
 	a.drain()
-	a.uplink.farewell()
+	a.uplink.farewell(why)
 	stop()
 	if err := parts.Wait(); err != nil {
 		a.o.Log.Error("a part of the sensor failed", "error", err)
@@ -217,22 +221,30 @@ func (a *agent) systemd(state string) {
 	}
 }
 
+// previousStop says how the run before ended.
+func (a *agent) previousStop() string {
+	switch r := a.spool.Recovery(); {
+	case r.Unclean && r.SameBoot:
+		return "unclean"
+	case r.Unclean:
+		return "unclean before a boot"
+	}
+	return "clean"
+}
+
 // sayStarted tells the server that this run begins and how the last one ended.
 func (a *agent) sayStarted() {
 	r := a.spool.Recovery()
-	stop := "clean"
 	switch {
 	case r.Unclean && r.SameBoot:
-		stop = "unclean"
 		a.notes.add(noteUncleanStop, fmt.Sprintf("the run before did not stop in order; events after number %d may be missing", r.LastReport))
 	case r.Unclean:
-		stop = "unclean before a boot"
 		a.notes.add(noteUncleanStop, "the run before the boot did not stop in order; its last events may be missing")
 	}
 	if r.Batches > 0 {
 		a.notes.add(noteSpoolDamaged, fmt.Sprintf("%d damaged places in the spool, at least %d events lost", r.Batches, r.Damaged))
 	}
-	more := map[string]any{"Version": picket.Version, "PreviousStop": stop}
+	more := map[string]any{"Version": picket.Version, "PreviousStop": a.previousStop()}
 	if r.SameBoot {
 		more["PreviousReportId"] = r.LastReport
 	}
@@ -241,13 +253,18 @@ func (a *agent) sayStarted() {
 
 // say makes a row about the sensor itself.
 func (a *agent) say(action string, more map[string]any) {
+	a.sayAt(event.TimeOf(time.Now()), action, more)
+}
+
+// sayAt makes a row about the sensor itself or its host.
+func (a *agent) sayAt(at event.Time, action string, more map[string]any) {
 	detail, err := json.Marshal(more)
 	if err != nil {
 		a.o.Log.Error("describe the sensor", "error", err)
 		return
 	}
 	a.intake.add(&event.DeviceEvents{
-		Timestamp: event.TimeOf(time.Now()), ActionType: action, ReportId: a.spool.NextReportID(),
+		Timestamp: at, ActionType: action, ReportId: a.spool.NextReportID(),
 		InitiatingProcessFileName: "picket-sensor", InitiatingProcessId: int64(os.Getpid()), AdditionalFields: string(detail),
 	})
 }

@@ -50,23 +50,24 @@ type fakeGateway struct {
 	root   *x509.Certificate
 	rootKy crypto.Signer
 
-	mu       sync.Mutex
-	last     map[string]uint64
-	hash     map[string]event.Hash
-	rows     map[string]int // "boot/reportId" to times seen
-	actions  map[string]int
-	order    []string // boot/seq as taken
-	gaps     uint64
-	sent     uint64 // batches that arrived, repeats included
-	bytes    uint64 // of their payloads
-	hellos   []*wirepb.Hello
-	healths  []*wirepb.Health
-	answers  []*wirepb.PolicyApplied
-	enrolled []*wirepb.EnrolRequest
-	renewals int
-	streams  map[int]context.CancelFunc
-	opened   int
-	problems []string
+	mu        sync.Mutex
+	last      map[string]uint64
+	hash      map[string]event.Hash
+	rows      map[string]int // "boot/reportId" to times seen
+	actions   map[string]int
+	order     []string // boot/seq as taken
+	gaps      uint64
+	sent      uint64 // batches that arrived, repeats included
+	bytes     uint64 // of their payloads
+	hellos    []*wirepb.Hello
+	healths   []*wirepb.Health
+	farewells []string
+	answers   []*wirepb.PolicyApplied
+	enrolled  []*wirepb.EnrolRequest
+	renewals  int
+	streams   map[int]context.CancelFunc
+	opened    int
+	problems  []string
 
 	skew      time.Duration                                       // of the server's clock
 	life      time.Duration                                       // of device certificates
@@ -296,6 +297,8 @@ func (g *fakeGateway) take(m *wirepb.Up) *wirepb.Down {
 	defer g.mu.Unlock()
 	defer g.notify()
 	switch k := m.Kind.(type) {
+	case *wirepb.Up_Farewell:
+		g.farewells = append(g.farewells, k.Farewell.Reason)
 	case *wirepb.Up_Health:
 		g.healths = append(g.healths, k.Health)
 	case *wirepb.Up_PolicyApplied:

@@ -90,6 +90,7 @@ func (a *agent) report() *wirepb.Health {
 	h := &wirepb.Health{
 		TimeUs: time.Now().UnixMicro(), Rung: rung, Events: a.intake.counts(), Lost: lost, SpoolBytes: uint64(st.Bytes),
 		SpoolLimitBytes: uint64(st.Limit), CpuPercent: percent, RssBytes: rss, Notes: a.notes.take(), IpAddresses: a.o.Facts().IpAddresses,
+		Clock: a.clock.facts(),
 	}
 	for _, k := range hooks {
 		h.Hooks = append(h.Hooks, &wirepb.Hook{Kind: k.Kind, Rung: k.Rung, Attached: k.Attached, BlindSpot: k.BlindSpot, Error: k.Error})
@@ -157,6 +158,7 @@ func (a *agent) watch(ctx context.Context) {
 }
 
 func (w *watcher) look(ctx context.Context, now time.Time) {
+	w.a.watchClocks()
 	w.losses(now)
 	w.spool()
 	if now.Sub(w.lookedAt) >= w.a.o.Timing.Renew {

@@ -26,7 +26,7 @@ import (
 func stopped(t *testing.T, h *harness) *agent {
 	t.Helper()
 	h.o.Timing.setDefaults()
-	a := &agent{o: h.o, facts: h.o.Facts(), notes: &notes{log: discard()}, intake: newIntake(), usage: newUsage(), lostOnce: map[string]uint64{}}
+	a := &agent{o: h.o, facts: h.o.Facts(), notes: &notes{log: discard()}, intake: newIntake(), usage: newUsage(), clock: newHostClock(readClocks), lostOnce: map[string]uint64{}}
 	lock, err := a.start(t.Context())
 	must(t, err)
 	t.Cleanup(func() {

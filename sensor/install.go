@@ -84,6 +84,9 @@ func (i *Installation) Start(ctx context.Context) (bool, error) {
 	if !i.onThisHost() {
 		return false, nil
 	}
+	if err := announceFarewell(i.Data, picket.FarewellUpgrade); err != nil {
+		return false, err
+	}
 	for _, args := range [][]string{{"daemon-reload"}, {"enable", UnitName}, {"restart", UnitName}} {
 		if err := systemctl(ctx, args...); err != nil {
 			return false, err
@@ -98,6 +101,9 @@ func (i *Installation) Start(ctx context.Context) (bool, error) {
 func (i *Installation) Uninstall(ctx context.Context, keepData bool) ([]string, error) {
 	_, err := os.Stat(i.path(unitPath))
 	if err == nil && i.onThisHost() {
+		if err := announceFarewell(i.Data, picket.FarewellUninstall); err != nil {
+			return nil, err
+		}
 		if err := systemctl(ctx, "disable", "--now", UnitName); err != nil {
 			return nil, err
 		}

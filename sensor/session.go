@@ -103,7 +103,7 @@ func (s *session) hello(cancel context.CancelCauseFunc) (*wirepb.Welcome, error)
 	facts.BootId = s.u.a.facts.BootId
 	err := s.stream.Send(&wirepb.Up{Kind: &wirepb.Up_Hello{Hello: &wirepb.Hello{
 		Facts: facts, BootId: pos.Boot, FirstSeq: pos.First, NextSeq: pos.Next, Instance: s.u.instance,
-		TimeUs: time.Now().UnixMicro(), PolicyVersion: policy,
+		TimeUs: time.Now().UnixMicro(), PolicyVersion: policy, PreviousStop: s.u.a.previousStop(), Clock: s.u.a.clock.facts(),
 	}}})
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("say hello: %w", fromWire(err))
@@ -282,8 +282,7 @@ func (s *session) send(ctx context.Context) error {
 			s.finish(ctx)
 			return errAgain
 		case <-s.u.leave:
-			s.finish(ctx)
-			return nil
+			return s.goodbye(ctx)
 		case <-s.u.report:
 			report = time.Now()
 		case <-timer.C:
@@ -291,6 +290,16 @@ func (s *session) send(ctx context.Context) error {
 		case <-a.spool.Ready():
 		}
 	}
+}
+
+// goodbye says why the sensor goes and ends the connection in order.
+func (s *session) goodbye(ctx context.Context) error {
+	err := s.put(&wirepb.Up{Kind: &wirepb.Up_Farewell{Farewell: &wirepb.Farewell{Reason: string(s.u.why), TimeUs: time.Now().UnixMicro()}}})
+	if err != nil {
+		return err
+	}
+	s.finish(ctx)
+	return nil
 }
 
 // finish says that nothing more will come and lets the server work off what

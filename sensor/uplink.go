@@ -20,11 +20,12 @@ type uplink struct {
 	a        *agent
 	server   string
 	ways     []Way
-	instance uint64        // tells this run from another one with the same identity
-	again    chan struct{} // connect anew at once
-	report   chan struct{} // send a report at once
-	leave    chan struct{} // closed: end the connection in order
-	left     chan struct{} // closed: run has returned
+	instance uint64          // tells this run from another one with the same identity
+	again    chan struct{}   // connect anew at once
+	report   chan struct{}   // send a report at once
+	leave    chan struct{}   // closed: end the connection in order
+	why      picket.Farewell // set before leave is closed
+	left     chan struct{}   // closed: run has returned
 	clock    serverClock
 
 	mu    sync.Mutex
@@ -82,11 +83,13 @@ func (u *uplink) reportSoon() {
 // errAgain ends a session in favour of a new one.
 var errAgain = errors.New("connecting again with the new certificate")
 
-// farewell ends a connection so that what was sent arrives, and the uplink with it.
-func (u *uplink) farewell() {
+// farewell says why the sensor goes, and ends a connection so that what was
+// sent arrives, and the uplink with it.
+func (u *uplink) farewell(why picket.Farewell) {
 	if !u.connected() {
 		return
 	}
+	u.why = why
 	close(u.leave)
 	late := time.NewTimer(2 * farewell)
 	defer late.Stop()

@@ -56,6 +56,16 @@ type deviceRow struct {
 	Lost           string
 	Run            string
 	RunLost        string
+	Live           bool
+	Farewell       string
+	LeftAt         int64
+	ContactRun     string
+	ContactBoot    string
+	Suspended      int64
+	SilenceFrom    int64
+	SilenceTo      int64
+	SilenceReason  string
+	ClockChanged   int64
 }
 
 func (r *deviceRow) device() (picket.Device, error) {
@@ -65,6 +75,8 @@ func (r *deviceRow) device() (picket.Device, error) {
 		KernelVersion: r.KernelVersion, SensorVersion: r.SensorVersion, InternalIP: r.InternalIP, ExternalIP: r.ExternalIP,
 		FirstSeen: at(r.FirstSeen), LastHeartbeat: at(r.LastHeartbeat), LastTelemetry: at(r.LastTelemetry),
 		Offboarded: r.Offboarded, IdentityClash: r.IdentityClash, BootID: r.BootID, Rung: r.Rung,
+		Live: r.Live, Farewell: picket.Farewell(r.Farewell), LeftAt: at(r.LeftAt), ClockChanged: at(r.ClockChanged),
+		Silence: picket.Silence{From: at(r.SilenceFrom), To: at(r.SilenceTo), Reason: picket.ConnectionState(r.SilenceReason)},
 	}
 	if err := json.Unmarshal([]byte(r.Hooks), &d.Hooks); err != nil {
 		return d, fmt.Errorf("hooks of device %s: %v: %w", r.ID, err, picket.Internal)
@@ -217,6 +229,9 @@ type DeviceHealth struct {
 	Hooks      []picket.Hook
 	Lost       map[string]uint64 // events lost since that run began, by class
 	InternalIP string
+
+	Suspended    time.Duration // that the host has slept in this boot
+	ClockChanged time.Time     // when its clock was set, by the server's; zero: not in this run
 }
 
 // RecordHealth stores reports of any number of devices in one transaction:
@@ -231,7 +246,8 @@ func (db *DB) RecordHealth(ctx context.Context, tenant string, reports []DeviceH
 		known = 0
 		for _, h := range reports {
 			err := db.updateDevice(ctx, tx, tenant, h.DeviceID, h.apply,
-				"last_heartbeat", "rung", "hooks", "hooks_missing", "lost", "run", "run_lost", "internal_ip", "internal_ip_key")
+				"last_heartbeat", "rung", "hooks", "hooks_missing", "lost", "run", "run_lost", "internal_ip", "internal_ip_key",
+				"suspended", "clock_changed")
 			switch {
 			case err == nil:
 				known++
@@ -252,6 +268,7 @@ func (h DeviceHealth) apply(r *deviceRow) error {
 	r.LastHeartbeat = max(r.LastHeartbeat, micros(h.At))
 	r.Rung = oneLine(h.Rung, maxFact)
 	DeviceFacts{InternalIP: h.InternalIP}.apply(r)
+	r.Suspended, r.ClockChanged = max(r.Suspended, h.Suspended.Microseconds()), max(r.ClockChanged, micros(h.ClockChanged))
 	if err := r.setHooks(h.Hooks); err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func startGateway(ts *testscript.TestScript, _ bool, _ []string) {
 	server := &server{keys: keys, last: map[string]bus.Last{}}
 	log := slog.New(slog.DiscardHandler)
 	g := gateway.New(gateway.Options{
-		Keys: keys, Registry: server, Publisher: server, Auditor: server, Limits: gateway.DefaultLimits, Log: log, Now: now, Metrics: prometheus.NewRegistry(),
+		Keys: keys, Registry: server, Presence: server, Publisher: server, Auditor: server, Limits: gateway.DefaultLimits, Log: log, Now: now, Metrics: prometheus.NewRegistry(),
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
@@ -134,10 +134,16 @@ func (s *server) Renew(_ context.Context, id pki.Identity, key crypto.PublicKey)
 func (s *server) Admit(context.Context, pki.Identity, *wirepb.Facts, string) (gateway.Admission, error) {
 	return gateway.Admission{Name: "host", Group: "lab"}, nil
 }
-func (s *server) Health(context.Context, pki.Identity, uint64, *wirepb.Health) error { return nil }
-func (s *server) Received(pki.Identity, time.Time, uint64)                           {}
-func (s *server) Clash(context.Context, pki.Identity) error                          { return nil }
-func (s *server) Audit(context.Context, string, picket.AuditEntry)                   {}
+func (s *server) Health(context.Context, pki.Identity, uint64, *wirepb.Health) ([]event.Row, error) {
+	return nil, nil
+}
+func (s *server) Arrived(context.Context, pki.Identity, *wirepb.Hello) ([]event.Row, error) {
+	return nil, nil
+}
+func (s *server) Left(context.Context, pki.Identity, uint64, picket.Farewell) {}
+func (s *server) Received(pki.Identity, time.Time, uint64)                    {}
+func (s *server) Clash(context.Context, pki.Identity) error                   { return nil }
+func (s *server) Audit(context.Context, string, picket.AuditEntry)            {}
 
 func (s *server) Publish(_ context.Context, e *event.Envelope, known bus.Last) (bus.Last, error) {
 	s.mu.Lock()

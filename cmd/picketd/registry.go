@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/gateway"
 	"github.com/picket-edr/picket/pki"
 	"github.com/picket-edr/picket/state"
@@ -129,7 +130,7 @@ func (r *registry) Admit(ctx context.Context, id pki.Identity, f *wirepb.Facts, 
 }
 
 // Health implements gateway.Registry.
-func (r *registry) Health(ctx context.Context, id pki.Identity, instance uint64, h *wirepb.Health) error {
+func (r *registry) Health(ctx context.Context, id pki.Identity, instance uint64, h *wirepb.Health) ([]event.Row, error) {
 	report := state.DeviceHealth{DeviceID: id.DeviceID, At: r.now(), Run: instance, Rung: h.Rung, Lost: lostEvents(h.Lost)}
 	if len(h.IpAddresses) > 0 {
 		report.InternalIP = h.IpAddresses[0]
@@ -137,14 +138,20 @@ func (r *registry) Health(ctx context.Context, id pki.Identity, instance uint64,
 	for _, k := range h.Hooks {
 		report.Hooks = append(report.Hooks, picket.Hook{Kind: k.Kind, Rung: k.Rung, Attached: k.Attached, BlindSpot: k.BlindSpot, Error: k.Error})
 	}
+	if c := h.Clock; c != nil {
+		report.Suspended = micros(c.SuspendedUs)
+		if c.ChangedUs > 0 && c.ChangedUs <= h.TimeUs {
+			report.ClockChanged = report.At.Add(-micros(uint64(h.TimeUs - c.ChangedUs)))
+		}
+	}
 	for _, n := range h.Notes {
 		r.log.Info("sensor says", "tenant", id.Tenant, "device", id.DeviceID, "id", n.Id, "level", n.Level, "text", n.Text)
 	}
 	if _, err := r.db.RecordHealth(ctx, id.Tenant, []state.DeviceHealth{report}); err != nil {
-		return err
+		return nil, err
 	}
 	r.notify.device(id.Tenant, id.DeviceID)
-	return nil
+	return noteRows(h, report.At), nil
 }
 
 // details are classes that a sensor counts when a detail of an event is

@@ -105,7 +105,7 @@ func (s *picketServer) open(ctx context.Context) error {
 	}
 	s.registry = newRegistry(s.db, s.keys, s.notify, s.log)
 	s.gateway = gateway.New(gateway.Options{
-		Keys: s.keys, Registry: s.registry, Publisher: s.bus, Auditor: &auditor{db: s.db, log: s.log},
+		Keys: s.keys, Registry: s.registry, Presence: s.registry, Publisher: s.bus, Auditor: &auditor{db: s.db, log: s.log},
 		Limits: gateway.DefaultLimits, Log: s.log, Now: time.Now, Metrics: s.metrics,
 	})
 	return nil
@@ -124,6 +124,9 @@ func (s *picketServer) openPipelines(ctx context.Context) error {
 	}
 	for _, t := range tenants {
 		if err := s.keys.EnsureTenant(t.ID); err != nil {
+			return err
+		}
+		if err := s.db.LoseContacts(ctx, t.ID); err != nil {
 			return err
 		}
 		events, err := duckdb.Open(ctx, duckdb.Options{Dir: eventsDir(s.cfg.Data, t.ID), MemoryMB: s.cfg.Store.MemoryMB, Threads: s.cfg.Store.Threads, Log: s.log, Now: time.Now})
@@ -239,7 +242,7 @@ func (s *picketServer) roles(ctx context.Context) []api.RoleState {
 		return api.RoleState{Name: name, State: "ok", Detail: detail}
 	}
 	out := []api.RoleState{
-		state("gateway", fmt.Sprintf("%d devices connected", s.gateway.Connected()), nil),
+		state("gateway", connected(s.gateway.Connected()), nil),
 		state("bus", "", s.bus.Ready(ctx)),
 		state("state", "", s.db.Ping(ctx)),
 	}
@@ -250,6 +253,14 @@ func (s *picketServer) roles(ctx context.Context) []api.RoleState {
 		out = append(out, state("detection/"+id, fmt.Sprintf("%d messages on the bus", at.Last-min(at.Last, max(at.First, 1)-1)), err))
 	}
 	return out
+}
+
+// connected says how many devices are.
+func connected(n int) string {
+	if n == 1 {
+		return "1 device connected"
+	}
+	return fmt.Sprintf("%d devices connected", n)
 }
 
 func (s *picketServer) tokenText(tenant string, secret [32]byte) string {

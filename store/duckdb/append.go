@@ -44,7 +44,7 @@ func (s *Store) accept(ctx context.Context, d *store.Delivery) error {
 		return nil
 	}
 	s.pending = d.Position
-	if s.boots.seen(d.Envelope.DeviceID, d.Envelope.BootID, d.Envelope.Seq, d.Position.Sequence) {
+	if !d.Envelope.Remark() && s.boots.seen(d.Envelope.DeviceID, d.Envelope.BootID, d.Envelope.Seq, d.Position.Sequence) {
 		s.counts.duplicate++
 		return nil
 	}
