@@ -11,12 +11,15 @@ import (
 // readClocks reads the clocks of the host.
 func readClocks() (readings, bool) {
 	var r readings
-	for id, to := range map[int32]*time.Duration{unix.CLOCK_REALTIME: &r.wall, unix.CLOCK_BOOTTIME: &r.boot, unix.CLOCK_MONOTONIC: &r.awake} {
+	for _, c := range []struct {
+		id int32
+		to *time.Duration
+	}{{unix.CLOCK_REALTIME, &r.wall}, {unix.CLOCK_MONOTONIC, &r.awake}, {unix.CLOCK_BOOTTIME, &r.boot}} {
 		var t unix.Timespec
-		if unix.ClockGettime(id, &t) != nil {
+		if unix.ClockGettime(c.id, &t) != nil {
 			return readings{}, false
 		}
-		*to = time.Duration(t.Nano())
+		*c.to = time.Duration(t.Nano())
 	}
 	return r, true
 }
