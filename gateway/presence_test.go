@@ -44,6 +44,7 @@ func remarks(t *testing.T, envelopes []event.Envelope) []string {
 
 func TestRemarksAreInOrderWithBatches(t *testing.T) {
 	w := newWorld(t, nil)
+	w.reg.remarks = true
 	c := w.enrol("default")
 	s := w.open(c, 1)
 	note := func(text string) {
