@@ -13,6 +13,7 @@ import (
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/auth"
 	"github.com/picket-edr/picket/state"
+	"github.com/picket-edr/picket/store"
 )
 
 // Alerts reads and changes the queue; *state.DB satisfies it.
@@ -50,6 +51,8 @@ type Alert struct {
 	Count           int64             `json:"count" doc:"Events folded into this alert."`
 	ProcessGUID     string            `json:"processGuid"`
 	EvidenceLost    int64             `json:"evidenceLost" doc:"Events known to be missing around this alert."`
+	Losses          []Gap             `json:"losses" doc:"What is known to be missing from one minute before the first event to the last. Lists leave it out."`
+	LossesUnknown   bool              `json:"lossesUnknown" doc:"The event store could not be asked what is missing."`
 	Revision        int64             `json:"revision" doc:"To send back with a change, so that two people do not overwrite each other."`
 	Evidence        []picket.Evidence `json:"evidence"`
 	Comments        []picket.Comment  `json:"comments"`
@@ -61,7 +64,7 @@ func alertOf(a state.Alert) Alert {
 		Techniques: list(a.Techniques), RuleID: a.RuleID, RuleAuthor: a.RuleAuthor, DetectionSource: a.DetectionSource, Status: string(a.Status),
 		Classification: string(a.Classification), Determination: a.Determination, AssignedTo: a.AssignedTo, DeviceID: a.DeviceID, DeviceName: a.DeviceName,
 		User: a.User, FirstActivity: a.FirstActivity.UTC(), LastActivity: a.LastActivity.UTC(), Created: a.Created.UTC(), Updated: a.Updated.UTC(),
-		Count: a.Count, ProcessGUID: a.ProcessGUID, EvidenceLost: a.EvidenceLost, Revision: a.Revision, Evidence: list(a.Evidence), Comments: list(a.Comments),
+		Count: a.Count, ProcessGUID: a.ProcessGUID, EvidenceLost: a.EvidenceLost, Losses: []Gap{}, Revision: a.Revision, Evidence: list(a.Evidence), Comments: list(a.Comments),
 	}
 }
 
@@ -180,7 +183,26 @@ func (s *server) getAlert(ctx context.Context, in *ByID) (*body[Alert], error) {
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	return &body[Alert]{alertOf(a)}, nil
+	out := &body[Alert]{alertOf(a)}
+	out.Body.Losses, err = s.alertLosses(ctx, a)
+	if err != nil {
+		s.Log.WarnContext(ctx, "losses around an alert are not known", "alert", a.ID, "error", err)
+		out.Body.LossesUnknown = true
+	}
+	return out, nil
+}
+
+// lossLead is how long before the first event of an alert a loss matters to it.
+const lossLead = time.Minute
+
+// alertLosses returns what is known to be missing of the events around an alert.
+func (s *server) alertLosses(ctx context.Context, a state.Alert) ([]Gap, error) {
+	ev, err := s.Events(who(ctx).Tenant)
+	if err != nil {
+		return []Gap{}, err
+	}
+	found, err := store.Losses(ctx, ev, a.DeviceID, a.FirstActivity.Add(-lossLead), a.LastActivity.Add(time.Microsecond))
+	return gapsOf(found), err
 }
 
 func (s *server) updateAlert(ctx context.Context, in *struct {

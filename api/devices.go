@@ -53,8 +53,14 @@ type Device struct {
 	Rung           string           `json:"rung"`
 	Hooks          []picket.Hook    `json:"hooks"`
 	Lost           map[string]int64 `json:"lost" doc:"Events lost since enrolment, by class."`
-	IdentityClash  bool             `json:"identityClash" doc:"Two hosts use this identity."`
-	Offboarded     bool             `json:"offboarded"`
+
+	ConnectionState  string     `json:"connectionState" enum:"Connected,NeverConnected,Asleep,ShutDown,SensorStopped,Uninstalled,NetworkCut,HostGone"`
+	ConnectionReason string     `json:"connectionReason" doc:"What that means, in a sentence."`
+	LastSilence      *Silence   `json:"lastSilence" doc:"The last notable time in which nothing was heard of the device. Null: none."`
+	ClockChanged     *time.Time `json:"clockChanged" doc:"When the clock of the host was last set by more than two seconds. Null: never that is known."`
+
+	IdentityClash bool `json:"identityClash" doc:"Two hosts use this identity."`
+	Offboarded    bool `json:"offboarded"`
 }
 
 // SeverityCounts are numbers of alerts.
@@ -97,7 +103,11 @@ func (s *server) device(d state.Device) Device {
 	if lost == nil {
 		lost = map[string]int64{}
 	}
+	contact := d.Contact(s.Now())
+	connection := contact.State()
 	return Device{
+		ConnectionState: string(connection), ConnectionReason: connectionText(connection, contact.Silent),
+		LastSilence: silenceOf(d.Silence), ClockChanged: moment(d.ClockChanged),
 		ID: d.ID, Name: d.Name, Group: d.Group, Tags: list(d.Tags), OSPlatform: d.OSPlatform, OSDistribution: d.OSDistribution, OSVersion: d.OSVersion,
 		OSArchitecture: d.OSArchitecture, KernelVersion: d.KernelVersion, SensorVersion: d.SensorVersion, InternalIP: d.InternalIP, ExternalIP: d.ExternalIP,
 		FirstSeen: d.FirstSeen.UTC(), LastSeen: moment(d.LastSeen()), LastHeartbeat: moment(d.LastHeartbeat), LastTelemetry: moment(d.LastTelemetry),
@@ -289,7 +299,7 @@ func (s *server) exportDevices(ctx context.Context, _ *struct{}) (*huma.StreamRe
 	tenant := who(ctx).Tenant
 	s.audit(ctx, "devices.export", "", picket.AuditSuccess, nil)
 	return csvAnswer("devices.csv", func(w *csv.Writer) error {
-		if err := w.Write([]string{"id", "name", "group", "tags", "os", "osVersion", "sensorVersion", "internalIp", "externalIp", "firstSeen", "lastSeen", "health", "risk", "high", "medium", "low", "informational"}); err != nil {
+		if err := w.Write([]string{"id", "name", "group", "tags", "os", "osVersion", "sensorVersion", "internalIp", "externalIp", "firstSeen", "lastSeen", "health", "connection", "risk", "high", "medium", "low", "informational"}); err != nil {
 			return err
 		}
 		q := state.DeviceQuery{Limit: 500}
@@ -299,7 +309,7 @@ func (s *server) exportDevices(ctx context.Context, _ *struct{}) (*huma.StreamRe
 				return err
 			}
 			for _, d := range page.Items {
-				row := []string{d.ID, d.Name, d.Group, strings.Join(d.Tags, " "), d.OSDistribution, d.OSVersion, d.SensorVersion, d.InternalIP, d.ExternalIP, stamp(d.FirstSeen), stamp(d.LastSeen()), string(d.Health), string(d.Risk),
+				row := []string{d.ID, d.Name, d.Group, strings.Join(d.Tags, " "), d.OSDistribution, d.OSVersion, d.SensorVersion, d.InternalIP, d.ExternalIP, stamp(d.FirstSeen), stamp(d.LastSeen()), string(d.Health), string(d.Contact(s.Now()).State()), string(d.Risk),
 					fmt.Sprint(d.Active.High), fmt.Sprint(d.Active.Medium), fmt.Sprint(d.Active.Low), fmt.Sprint(d.Active.Informational)}
 				if err := w.Write(safe(row)); err != nil {
 					return err

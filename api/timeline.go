@@ -47,8 +47,17 @@ type TimelineEvent struct {
 type Gap struct {
 	From  time.Time `json:"from"`
 	To    time.Time `json:"to"`
-	Lost  int64     `json:"lost"`
-	Class string    `json:"class"`
+	Lost  int64     `json:"lost" doc:"How many; 0: not known."`
+	Class string    `json:"class" doc:"What was lost and where: ring.file, spool.low, batches, ...; blind: the sensor did not run."`
+}
+
+// gapsOf joins losses that follow each other.
+func gapsOf(all []store.Loss) []Gap {
+	out := []Gap{}
+	for _, l := range store.MergeLosses(all) {
+		out = append(out, Gap{l.From, l.To, l.Count, l.Class})
+	}
+	return out
 }
 
 // Timeline is one part of a device's history.
@@ -76,6 +85,7 @@ const maxDetections = 1000
 
 func (s *server) timelineRoutes(api huma.API) {
 	huma.Register(api, op(http.MethodGet, "/devices/{id}/timeline", "get-timeline", "Events of a device", auth.ViewData), s.timeline)
+	huma.Register(api, op(http.MethodGet, "/devices/{id}/losses", "list-losses", "Events of a device known to be missing, by class and second, at most seven days", auth.ViewData), s.losses)
 	huma.Register(api, op(http.MethodGet, "/devices/{id}/timeline.csv", "export-timeline", "Events of a device as CSV, at most seven days", auth.ViewData), s.exportTimeline)
 }
 
@@ -141,9 +151,41 @@ func (s *server) timeline(ctx context.Context, in *timelineInput) (*body[Timelin
 		if err != nil {
 			return nil, s.fail(ctx, err)
 		}
-		for _, l := range losses {
-			out.Body.Gaps = append(out.Body.Gaps, Gap{l.From, l.To, l.Count, l.Class})
-		}
+		out.Body.Gaps = gapsOf(losses)
+	}
+	return out, nil
+}
+
+type lossesInput struct {
+	ByID
+	From time.Time `query:"from"`
+	To   time.Time `query:"to"`
+}
+
+func (s *server) losses(ctx context.Context, in *lossesInput) (*body[[]Gap], error) {
+	if _, err := s.findDevice(ctx, in.ID); err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	if in.To.IsZero() {
+		in.To = s.Now()
+	}
+	if in.From.IsZero() {
+		in.From = in.To.Add(-24 * time.Hour)
+	}
+	if in.To.Sub(in.From) > maxExport || in.To.Before(in.From) {
+		return nil, s.fail(ctx, fmt.Errorf("losses are told for at most seven days: %w", picket.Invalid))
+	}
+	ev, err := s.Events(who(ctx).Tenant)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	found, err := store.Losses(ctx, ev, in.ID, in.From, in.To)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	out := &body[[]Gap]{[]Gap{}}
+	for _, l := range found {
+		out.Body = append(out.Body, Gap{l.From, l.To, l.Count, l.Class})
 	}
 	return out, nil
 }

@@ -36,6 +36,11 @@ var sentences = map[string]string{
 	"SensorStopped":              "The sensor stopped",
 	"SensorLoss":                 "The sensor lost events",
 	"SensorGap":                  "Batches of this device never arrived",
+	"SensorNote":                 "The sensor told of its health",
+	"DeviceSilent":               "Nothing was heard of the device",
+	"DeviceSuspended":            "The host went to sleep",
+	"DeviceResumed":              "The host woke up",
+	"ClockChanged":               "The clock of the host was set",
 }
 
 // describe turns a row into a sentence, a chain of processes and a user.
@@ -72,6 +77,9 @@ func sentence(it store.Item) string {
 		return fmt.Sprintf("Network adapter %s is %s", cmp.Or(f["NetworkAdapterName"], "without name"), strings.ToLower(cmp.Or(f["NetworkAdapterStatus"], "unknown")))
 	case !ok:
 		return cmp.Or(f["ActionType"], it.Table)
+	}
+	if more := sensorSentence(f["ActionType"], f["AdditionalFields"]); more != "" {
+		return more
 	}
 	for {
 		from := strings.IndexByte(s, '{')
@@ -137,10 +145,6 @@ func suffix(f map[string]string) string {
 			s += " by " + f["Protocol"]
 		}
 		return s
-	case "SensorLoss", "SensorGap":
-		if f["AdditionalFields"] != "" {
-			return ": " + f["AdditionalFields"]
-		}
 	}
 	return ""
 }

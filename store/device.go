@@ -4,11 +4,8 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sort"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -64,82 +61,6 @@ func LoggedOnUsers(ctx context.Context, ev Events, deviceID string, since time.T
 	}
 	sort.Slice(users, func(i, j int) bool { return users[i].LastSeen.After(users[j].LastSeen) })
 	return users, rows.Err()
-}
-
-// Loss is events of a device that are known to be missing.
-type Loss struct {
-	From, To time.Time
-	Class    string // kernel.process, spool.low, batches, ...
-	Count    int64  // events; for class "batches", batches
-}
-
-// Losses reads what is known to be missing of a device between two moments.
-func Losses(ctx context.Context, ev Events, deviceID string, from, to time.Time) ([]Loss, error) {
-	w := &where{}
-	w.add(`"DeviceId" = ?`, deviceID)
-	w.add(`"TableName" = 'DeviceEvents'`)
-	w.add(`"ActionType" IN ('SensorLoss', 'SensorGap')`)
-	if !from.IsZero() {
-		w.add(`"Timestamp" >= ?`, from.UTC())
-	}
-	if !to.IsZero() {
-		w.add(`"Timestamp" < ?`, to.UTC())
-	}
-	rows, err := ev.Query(Within(ctx, from, to), `SELECT "Timestamp", "ActionType", coalesce("AdditionalFields", '{}') FROM events WHERE `+w.sql()+` ORDER BY "Timestamp" LIMIT 1000`, w.args...)
-	if err != nil {
-		return nil, fmt.Errorf("losses of %s: %w", deviceID, err)
-	}
-	defer rows.Close()
-	var out []Loss
-	for rows.Next() {
-		var at time.Time
-		var action, fields string
-		if err := rows.Scan(&at, &action, &fields); err != nil {
-			return nil, fmt.Errorf("losses of %s: %w", deviceID, err)
-		}
-		out = append(out, losses(at.UTC(), fields)...)
-	}
-	return out, rows.Err()
-}
-
-// losses reads the counts by class out of a row's AdditionalFields: either
-// {"Lost": {"class": n, ...}, "Since": "RFC 3339"} or flat {"class": n, ...}.
-func losses(at time.Time, fields string) []Loss {
-	var f map[string]any
-	if json.Unmarshal([]byte(fields), &f) != nil {
-		return nil
-	}
-	from := at
-	since, ok := f["Since"].(string)
-	if !ok {
-		since, ok = f["since"].(string)
-	}
-	if s := since; ok {
-		if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-			from = t.UTC()
-		}
-	}
-	counts := f
-	for _, key := range []string{"Lost", "lost"} {
-		if nested, ok := f[key].(map[string]any); ok {
-			counts = nested
-		}
-	}
-	var out []Loss
-	for class, v := range counts {
-		n := int64(0)
-		switch v := v.(type) {
-		case float64:
-			n = int64(v)
-		case string:
-			n, _ = strconv.ParseInt(strings.TrimSpace(v), 10, 64)
-		}
-		if n > 0 {
-			out = append(out, Loss{From: from, To: at, Class: class, Count: n})
-		}
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Class < out[j].Class })
-	return out
 }
 
 // Volume is how many rows of a table one day has.

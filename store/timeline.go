@@ -62,6 +62,10 @@ type TimelinePage struct {
 	Next  string // empty: no more
 }
 
+// aboutSensor tells what the sensor and the server say of themselves and of
+// the state of the device.
+const aboutSensor = `("ActionType" LIKE 'Sensor%' OR "ActionType" IN ('DeviceSilent', 'DeviceSuspended', 'DeviceResumed', 'ClockChanged'))`
+
 // EventTypes are the kinds by which a timeline is filtered, as predicates.
 var EventTypes = []struct{ Name, Where string }{
 	{"process", `"TableName" = 'DeviceProcessEvents'`},
@@ -71,8 +75,8 @@ var EventTypes = []struct{ Name, Where string }{
 	{"logon", `"TableName" = 'DeviceLogonEvents'`},
 	{"image", `"TableName" = 'DeviceImageLoadEvents'`},
 	{"registry", `"TableName" = 'DeviceRegistryEvents'`},
-	{"sensor", `("TableName" = 'DeviceEvents' AND "ActionType" LIKE 'Sensor%')`},
-	{"other", `("TableName" IN ('DeviceInfo', 'DeviceNetworkInfo', 'DeviceFileCertificateInfo') OR ("TableName" = 'DeviceEvents' AND "ActionType" NOT LIKE 'Dns%' AND "ActionType" NOT LIKE 'Sensor%'))`},
+	{"sensor", `("TableName" = 'DeviceEvents' AND ` + aboutSensor + `)`},
+	{"other", `("TableName" IN ('DeviceInfo', 'DeviceNetworkInfo', 'DeviceFileCertificateInfo') OR ("TableName" = 'DeviceEvents' AND "ActionType" NOT LIKE 'Dns%' AND NOT ` + aboutSensor + `))`},
 }
 
 // behaviors are the events of interest: what an analyst reads first. Files
@@ -83,7 +87,7 @@ var behaviors = []string{
 	`("TableName" = 'DeviceNetworkEvents' AND "ActionType" IN ('ListeningConnectionCreated', 'InboundConnectionAccepted') AND coalesce("RemoteIPType", '') <> 'Loopback')`,
 	`("TableName" = 'DeviceNetworkEvents' AND "ActionType" IN ('ConnectionSuccess', 'ConnectionFailed') AND "RemoteIPType" = 'Public')`,
 	`("TableName" = 'DeviceFileEvents' AND ("FolderPath" LIKE '/etc/%' OR "FolderPath" LIKE '/usr/%' OR "FolderPath" LIKE '%/.ssh/%' OR "FolderPath" LIKE '/var/spool/cron/%' OR "FolderPath" LIKE '%.sh' OR "FolderPath" LIKE '%.py' OR "FolderPath" LIKE '%.so'))`,
-	`("TableName" = 'DeviceEvents' AND "ActionType" LIKE 'Sensor%')`,
+	`("TableName" = 'DeviceEvents' AND ` + aboutSensor + `)`,
 	`"TableName" = 'DeviceRegistryEvents'`,
 }
 

@@ -93,6 +93,7 @@ func (p *pipeline) store(ctx context.Context, epoch string) error {
 	if at := p.events.Sealed(); at.Epoch == epoch {
 		from = at.Sequence
 	}
+	made := map[string]event.Time{} // when each device made its newest batch, by its own clock
 	return p.bus.Consume(ctx, p.tenant, from, func(ctx context.Context, group []bus.Message) error {
 		deliveries := make([]store.Delivery, 0, len(group))
 		rows := 0
@@ -102,7 +103,10 @@ func (p *pipeline) store(ctx context.Context, epoch string) error {
 				b = &event.Batch{}
 			}
 			if m.Envelope.Gap > 0 {
-				b.Blocks = append(b.Blocks, gapBlocks(&m.Envelope)...)
+				b.Blocks = append(b.Blocks, gapBlocks(&m.Envelope, made[m.Envelope.DeviceID], b.Created)...)
+			}
+			if b.Created != 0 && !m.Envelope.Remark() {
+				made[m.Envelope.DeviceID] = b.Created
 			}
 			rows += b.Rows()
 			deliveries = append(deliveries, store.Delivery{Position: store.Position{Epoch: epoch, Sequence: m.Sequence}, Envelope: m.Envelope, Batch: b})
@@ -116,14 +120,22 @@ func (p *pipeline) store(ctx context.Context, epoch string) error {
 	})
 }
 
-// gapBlocks says on the timeline that batches never arrived.
-func gapBlocks(e *event.Envelope) []*event.Block {
-	fields, err := json.Marshal(map[string]any{"Lost": map[string]uint64{"batches": e.Gap}})
+// gapBlocks says on the timeline that batches never arrived: those between two
+// that were made from one moment to another. Zero: not known.
+func gapBlocks(e *event.Envelope, from, to event.Time) []*event.Block {
+	if to == 0 {
+		to = e.Received - event.Time(e.ClockOffset)
+	}
+	more := map[string]any{"Lost": map[string]uint64{"batches": e.Gap}, "To": to.Time()}
+	if from != 0 && from < to {
+		more["From"] = from.Time()
+	}
+	fields, err := json.Marshal(more)
 	if err != nil {
 		return nil
 	}
 	var b event.Builder
-	b.Add(&event.DeviceEvents{Timestamp: e.Received - event.Time(e.ClockOffset), ActionType: "SensorGap", AdditionalFields: string(fields)})
+	b.Add(&event.DeviceEvents{Timestamp: to, ActionType: "SensorGap", AdditionalFields: string(fields)})
 	return b.Take()
 }
 
