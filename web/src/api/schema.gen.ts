@@ -159,6 +159,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/portal/devices/{id}/losses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Events of a device known to be missing, by class and second, at most seven days */
+        get: operations["list-losses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/portal/devices/{id}/processes/{guid}/tree": {
         parameters: {
             query?: never;
@@ -467,6 +484,10 @@ export interface components {
             id: string;
             /** Format: date-time */
             lastActivity: string;
+            /** @description What is known to be missing from one minute before the first event to the last. Lists leave it out. */
+            losses: components["schemas"]["Gap"][] | null;
+            /** @description The event store could not be asked what is missing. */
+            lossesUnknown: boolean;
             processGuid: string;
             recommended: string;
             /**
@@ -571,6 +592,15 @@ export interface components {
         };
         Device: {
             activeAlerts: components["schemas"]["SeverityCounts"];
+            /**
+             * Format: date-time
+             * @description When the clock of the host was last set by more than two seconds. Null: never that is known.
+             */
+            clockChanged: string | null;
+            /** @description What that means, in a sentence. */
+            connectionReason: string;
+            /** @enum {string} */
+            connectionState: "Connected" | "NeverConnected" | "Asleep" | "ShutDown" | "SensorStopped" | "Uninstalled" | "NetworkCut" | "HostGone";
             externalIp: string;
             /** Format: date-time */
             firstSeen: string;
@@ -592,6 +622,8 @@ export interface components {
              * @description Null: never since enrolment.
              */
             lastSeen: string | null;
+            /** @description The last notable time in which nothing was heard of the device. Null: none. */
+            lastSilence: components["schemas"]["Silence"];
             /** Format: date-time */
             lastTelemetry: string | null;
             /** @description Events lost since enrolment, by class. */
@@ -684,10 +716,14 @@ export interface components {
             time: string;
         };
         Gap: {
+            /** @description What was lost and where: ring.file, spool.low, batches, ...; blind: the sensor did not run. */
             class: string;
             /** Format: date-time */
             from: string;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description How many; 0: not known.
+             */
             lost: number;
             /** Format: date-time */
             to: string;
@@ -850,6 +886,16 @@ export interface components {
             low: number;
             /** Format: int64 */
             medium: number;
+        };
+        Silence: {
+            /** Format: date-time */
+            from: string;
+            /** @enum {string} */
+            reason: "Asleep" | "ShutDown" | "SensorStopped" | "NetworkCut" | "SensorUpgraded" | "SensorKilled" | "HostCrashed" | "ServerAway";
+            /** @description What it has been, in a sentence. */
+            text: string;
+            /** Format: date-time */
+            to: string;
         };
         Timeline: {
             /** @description Events known to be missing in the time that the items span. */
@@ -1281,6 +1327,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PageAlert"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-losses": {
+        parameters: {
+            query?: {
+                from?: string;
+                to?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Gap"][] | null;
                 };
             };
             /** @description Error */

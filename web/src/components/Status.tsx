@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Badge } from "@fluentui/react-components";
 import {
-  ArrowCircleRightRegular, CheckmarkCircleFilled, CheckmarkCircleRegular, CircleRegular, ErrorCircleFilled, PlugDisconnectedRegular, ShieldCheckmarkRegular,
+  ArrowCircleRightRegular, CheckmarkCircleFilled, CheckmarkCircleRegular, CircleRegular, ErrorCircleFilled, PlugConnectedRegular, PlugDisconnectedRegular, PowerRegular, ShieldCheckmarkRegular,
+  WeatherMoonRegular,
   ShieldErrorRegular, ShieldRegular, WarningFilled, ErrorCircleRegular,
 } from "@fluentui/react-icons";
 import type { ReactNode } from "react";
@@ -27,6 +28,25 @@ export function Health({ value, reason }: { value: string; reason?: string | und
   return (
     <span className={css.mark} title={reason}>
       <span className={`${css.icon} ${tone}`} aria-hidden>{icon}</span>
+      <span className="ellipsis">{nameOf(value)}</span>
+    </span>
+  );
+}
+
+const connectionIcons: Record<string, ReactNode> = {
+  Connected: <PlugConnectedRegular />,
+  Asleep: <WeatherMoonRegular />,
+  ShutDown: <PowerRegular />,
+  SensorStopped: <WarningFilled />,
+  NetworkCut: <PlugDisconnectedRegular />,
+};
+
+/** Whether a device is connected, and if not, why. */
+export function Connection({ value, reason }: { value: string; reason?: string | undefined }) {
+  const tone = value === "Connected" ? css.good : value === "NetworkCut" || value === "SensorStopped" ? css.warn : value === "HostGone" ? css.bad : css.off;
+  return (
+    <span className={css.mark} title={reason}>
+      <span className={`${css.icon} ${tone}`} aria-hidden>{connectionIcons[value] ?? <PlugDisconnectedRegular />}</span>
       <span className="ellipsis">{nameOf(value)}</span>
     </span>
   );

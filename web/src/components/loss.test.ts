@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, it } from "vitest";
-import { lossText } from "./loss";
+import { isDetail, lossText, missingText } from "./loss";
 
 it.each([
   ["ring.file", 7, "7 file events lost: the kernel's ring buffer was full"],
@@ -10,7 +10,24 @@ it.each([
   ["batches", 3, "3 batches of events missing: they never arrived"],
   ["hash.too_large", 1, "1 file hash not taken: the file is too large"],
   ["hash.new", 2, "2 file hashes not taken: hash.new"],
+  ["blind", 0, "The sensor did not run"],
   ["unheard.of", 2, "2 events lost: unheard.of"],
 ])("%s %d", (lossClass, n, want) => {
   expect(lossText(lossClass, n)).toBe(want);
+});
+
+it.each([
+  [["ring.file"], "Files that were written, renamed or deleted may be missing."],
+  [["ring.file", "ring.delete", "ring.dns"], "Files that were written, renamed or deleted may be missing. Name look-ups may be missing."],
+  [["blind"], "Whatever happened on the host in this time is missing."],
+  [["batches"], "Events of every kind may be missing."],
+  [["batches", "queue.full"], "Events of every kind may be missing."],
+  [["hash.late"], ""],
+  [[], ""],
+])("missing for %j", (classes, want) => {
+  expect(missingText(classes)).toBe(want);
+});
+
+it("tells details from events", () => {
+  expect(["hash.late", "cache.full", "proc.gone", "ring.file", "batches", "blind"].map(isDetail)).toEqual([true, true, true, false, false, false]);
 });

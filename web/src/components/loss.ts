@@ -18,8 +18,36 @@ const hashReasons: Record<string, string> = {
   "hash.unreadable": "the file could not be read",
 };
 
+/** What may be missing where events of a class were lost. */
+const missing: [RegExp, string][] = [
+  [/^ring\.(exec|fork)$/, "Processes that started may be missing, and what they did may lack its origin."],
+  [/^ring\.exit$/, "Ends of processes may be missing."],
+  [/^ring\.(file|delete|rename|link)$/, "Files that were written, renamed or deleted may be missing."],
+  [/^ring\.(connect|accept|listen|flow)$/, "Network connections may be missing."],
+  [/^ring\.dns$/, "Name look-ups may be missing."],
+  [/^spool\.low$/, "Changes of files, name look-ups and failed connections may be missing."],
+  [/^spool\.normal$/, "File and network events and ends of processes may be missing."],
+  [/^spool\.high$/, "Events of every kind may be missing, also starts of processes and logons."],
+  [/^blind$/, "Whatever happened on the host in this time is missing."],
+  [/^hash\./, ""],
+];
+
+/** What may be missing, for the classes of one loss, each thing said once. */
+export function missingText(classes: readonly string[]): string {
+  const texts = classes.map((c) => missing.find(([r]) => r.test(c))?.[1] ?? "Events of every kind may be missing.");
+  return [...new Set(texts)].filter(Boolean).join(" ");
+}
+
+/** Whether a class counts details of events that are there, and not events. */
+export function isDetail(lossClass: string): boolean {
+  return /^(hash|cache|proc)\./.test(lossClass);
+}
+
 /** What was lost and why, for a class that a sensor or the server counts. */
 export function lossText(lossClass: string, n: number): string {
+  if (lossClass === "blind") {
+    return "The sensor did not run";
+  }
   if (lossClass === "batches") {
     return `${counted(n, "batch", "batches")} of events missing: they never arrived`;
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, MessageBar, MessageBarBody } from "@fluentui/react-components";
+import { Button, MessageBar, MessageBarBody, MessageBarTitle } from "@fluentui/react-components";
 import { PersonAddRegular } from "@fluentui/react-icons";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useRouter } from "@tanstack/react-router";
@@ -20,11 +20,13 @@ import { Empty, Failed, LoadingLines, LoadingRows } from "../../components/state
 import { ProcessTree } from "../../components/tree/ProcessTree";
 import { useSearchState } from "../../components/useSearchState";
 import { nameOf } from "../../components/values";
-import { count, counted, words } from "../../format/number";
+import { count, words } from "../../format/number";
 import { unwrapped } from "../../format/prose";
 import { useCan, useSession } from "../../session";
+import { useSettings } from "../../settings";
 import css from "./Alert.module.css";
 import { Evidence } from "./Evidence";
+import { incomplete } from "./incomplete";
 import { around } from "./links";
 
 export function AlertPage() {
@@ -52,6 +54,22 @@ const sideTabs: { value: SideTab; label: string }[] = [
   { value: "details", label: "Details" },
 ];
 
+/** Says that events around the alert are missing, what and when. */
+function Incomplete({ alert }: { alert: Alert }) {
+  const { zone } = useSettings();
+  const lines = incomplete(alert, zone);
+  return (
+    lines.length > 0 && (
+      <MessageBar intent="warning" layout="multiline" data-testid="evidence-incomplete">
+        <MessageBarBody>
+          <MessageBarTitle>Evidence incomplete.</MessageBarTitle>
+          <ul className={css.incomplete}>{lines.map((l) => <li key={l}>{l}</li>)}</ul>
+        </MessageBarBody>
+      </MessageBar>
+    )
+  );
+}
+
 function Loaded({ alert }: { alert: Alert }) {
   const [search, change] = useSearchState();
   const tree = useQuery(alertTreeQuery(alert.id));
@@ -67,11 +85,7 @@ function Loaded({ alert }: { alert: Alert }) {
       actions={<AssignButton alert={alert} />}
     >
       <div className={css.page}>
-        {alert.evidenceLost > 0 && (
-          <MessageBar intent="warning">
-            <MessageBarBody>{counted(alert.evidenceLost, "event")} of this device {alert.evidenceLost === 1 ? "is" : "are"} known to be lost around this alert. What is shown here may be incomplete.</MessageBarBody>
-          </MessageBar>
-        )}
+        <Incomplete alert={alert} />
         <Context alert={alert} />
         <div className={css.columns}>
           <div className={css.left}>

@@ -7,7 +7,7 @@ function alert(id: string, title: string, severity: Alert["severity"], deviceId:
   return {
     id, title, severity, deviceId, lastActivity, deviceName: deviceId, category: "Execution", status: "New", description: "", recommended: "", techniques: [], ruleId: "", ruleAuthor: "",
     detectionSource: "EDR", classification: "", determination: "", assignedTo: "", user: "", firstActivity: lastActivity, created: lastActivity, updated: lastActivity, count: 1, processGuid: "",
-    evidenceLost: 0, evidence: [], comments: [], revision: 1,
+    evidenceLost: 0, losses: [], lossesUnknown: false, evidence: [], comments: [], revision: 1,
   };
 }
 

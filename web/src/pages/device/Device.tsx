@@ -7,7 +7,7 @@ import { deviceQuery } from "../../api/queries";
 import type { Device as DeviceType } from "../../api/types";
 import { Page } from "../../components/Page";
 import { Tabs } from "../../components/Tabs";
-import { Health, Label, Risk } from "../../components/Status";
+import { Connection, Health, Label, Risk } from "../../components/Status";
 import { Empty, Failed, LoadingRows } from "../../components/states";
 import { useSearchState } from "../../components/useSearchState";
 import { oneOf } from "../../search";
@@ -53,6 +53,7 @@ function Loaded({ device, crumbs }: { device: DeviceType; crumbs: { label: strin
         <span className={css.marks}>
           <Risk value={device.risk} />
           <Health value={device.health} reason={device.healthReason} />
+          <Connection value={device.connectionState} reason={device.connectionReason} />
           {device.tags.map((t) => <Label key={t}>{t}</Label>)}
         </span>
       }

@@ -3,12 +3,13 @@ import { MessageBar, MessageBarBody, MessageBarTitle } from "@fluentui/react-com
 import { CheckmarkCircleFilled, ErrorCircleFilled, EyeOffRegular } from "@fluentui/react-icons";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import type { ReactNode } from "react";
 import { deviceUsersQuery, topAlertsQuery } from "../../api/queries";
 import type { Device, Hook } from "../../api/types";
 import { Copy } from "../../components/Copy";
 import { Card, Facts } from "../../components/Page";
 import { Severity, SeverityCounts } from "../../components/Severity";
-import { Health, Label, Risk } from "../../components/Status";
+import { Connection, Health, Label, Risk } from "../../components/Status";
 import { Ago, Time } from "../../components/Time";
 import { lossText } from "../../components/loss";
 import { Empty, Failed, LoadingLines } from "../../components/states";
@@ -64,11 +65,15 @@ function HealthCard({ device: d }: { device: Device }) {
     <Card title="Sensor health and reporting">
       <p><Health value={d.health} /></p>
       <p className={css.reason}>{d.healthReason}</p>
+      <p><Connection value={d.connectionState} /></p>
+      <p className={css.reason}>{d.connectionReason}</p>
+      {d.lastSilence && <p className={css.reason}>Last silence, until <Time value={d.lastSilence.to} />: {d.lastSilence.text}</p>}
       <Facts
         items={[
           ["Last events", <Ago key="t" value={d.lastTelemetry} />],
           ["Last heartbeat", <Ago key="h" value={d.lastHeartbeat} />],
           ["First seen", <Time key="f" value={d.firstSeen} />],
+          ...(d.clockChanged ? [["Clock was set", <Time key="c" value={d.clockChanged} />] as [string, ReactNode]] : []),
           ["Last seen", <Time key="l" value={d.lastSeen} />],
           ["Internal IP", d.internalIp && <code key="i">{d.internalIp}</code>],
           ["External IP", d.externalIp && <code key="e">{d.externalIp}</code>],

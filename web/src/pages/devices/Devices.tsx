@@ -11,7 +11,7 @@ import { FilterBar, FilterMany, FilterOne, FilterText } from "../../components/F
 import { type Column, Grid } from "../../components/Grid";
 import { Page } from "../../components/Page";
 import { SeverityCounts } from "../../components/Severity";
-import { Health, Risk } from "../../components/Status";
+import { Connection, Health, Risk } from "../../components/Status";
 import { Time } from "../../components/Time";
 import { Empty, Failed, LoadingRows } from "../../components/states";
 import { useSearchState } from "../../components/useSearchState";
@@ -46,6 +46,7 @@ const columns: Column<Device>[] = [
   { id: "risk", header: "Risk", width: "88px", sort: "risk", descendingFirst: true, cell: (d) => <Risk value={d.risk} /> },
   { id: "os", header: "OS", width: "minmax(96px, 0.8fr)", sort: "os", cell: (d) => `${d.osDistribution || d.osPlatform} ${d.osVersion}` },
   { id: "health", header: "Health", width: "minmax(124px, 1.2fr)", sort: "health", cell: (d) => <Health value={d.health} reason={d.healthReason} /> },
+  { id: "connection", header: "Connection", width: "minmax(108px, 1fr)", cell: (d) => <Connection value={d.connectionState} reason={d.connectionReason} /> },
   { id: "lastSeen", header: "Last seen", width: "96px", sort: "lastSeen", descendingFirst: true, cell: (d) => <Time value={d.lastSeen} look="short" /> },
   { id: "internalIp", header: "Internal IP", width: "minmax(92px, 0.7fr)", sort: "internalIp", cell: (d) => <span className="mono">{d.internalIp}</span> },
   { id: "alerts", header: "Active alerts", width: "148px", sort: "activeAlerts", descendingFirst: true, cell: (d) => <SeverityCounts counts={d.activeAlerts} /> },

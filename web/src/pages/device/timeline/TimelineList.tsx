@@ -9,13 +9,13 @@ import { type KeyboardEvent, type ReactNode, useEffect, useRef, useState } from 
 import type { TimelineEvent } from "../../../api/types";
 import { SeverityIcon, severityClass } from "../../../components/Severity";
 import { Time, useNow } from "../../../components/Time";
-import { lossText } from "../../../components/loss";
+import { lossText, missingText } from "../../../components/loss";
 import { toggled } from "../../../components/selection";
 import { dayHeading } from "../../../format/time";
 import { useSettings } from "../../../settings";
 import { EventDetails } from "./EventDetails";
 import css from "./Timeline.module.css";
-import { type Row, familyOf } from "./rows";
+import { type Band, type Row, familyOf } from "./rows";
 
 const icons: Record<string, ReactNode> = {
   process: <AppGenericRegular />,
@@ -135,7 +135,7 @@ function rowKey(row: Row | undefined, i: number): string {
     case "day":
       return `day ${row.day}`;
     case "gap":
-      return `gap ${row.gap.from} ${row.gap.to} ${row.gap.class}`;
+      return `gap ${row.band.from} ${row.band.to} ${row.band.losses[0]?.class ?? ""}`;
     case "event":
       return `${row.key} ${row.event.table} ${row.event.time}`;
     default:
@@ -170,19 +170,10 @@ function Line({ row, index, open, marked, onToggle, deviceId }: LineProps) {
     case "day":
       return <h2 className={css.day}>{dayHeading(row.day, now, zone)}</h2>;
     case "gap":
-      return (
-        <div className={css.gap}>
-          <WarningFilled aria-hidden className={css.gapIcon ?? ""} />
-          <span>{lossText(row.gap.class, row.gap.lost)}</span>
-          <span className={css.gapTime}>
-            {row.gap.from !== row.gap.to && <><Time value={row.gap.from} look="clock" /> to </>}
-            <Time value={row.gap.to} look="clock" />
-          </span>
-        </div>
-      );
+      return <LossBand band={row.band} />;
     case "event":
       return (
-        <div className={`${css.event} ${row.event.severity ? `${css.alerted} ${severityClass(row.event.severity)}` : ""}`}>
+        <div className={`${css.event} ${row.lossy ? css.lossy : ""} ${row.event.severity ? `${css.alerted} ${severityClass(row.event.severity)}` : ""}`}>
           <button type="button" data-line={index} className={`${css.line} ${marked ? css.marked : ""}`} aria-expanded={open} onClick={() => onToggle(row.key)}>
             <Summary event={row.event} />
             <span className={css.chevron} aria-hidden>{open ? <ChevronDownRegular /> : <ChevronRightRegular />}</span>
@@ -191,6 +182,23 @@ function Line({ row, index, open, marked, onToggle, deviceId }: LineProps) {
         </div>
       );
   }
+}
+
+/** A time in which events were lost, above the events that happened in it. */
+function LossBand({ band }: { band: Band }) {
+  return (
+    <div className={css.gap} data-testid="timeline-gap">
+      <WarningFilled aria-hidden className={css.gapIcon ?? ""} />
+      <span>
+        {band.losses.map((l) => lossText(l.class, l.lost)).join("; ")}
+        <span className={css.gapNote}>{missingText(band.losses.map((l) => l.class))}</span>
+      </span>
+      <span className={css.gapTime}>
+        {band.from !== band.to && <><Time value={band.from} look="clock" /> to </>}
+        <Time value={band.to} look="clock" />
+      </span>
+    </div>
+  );
 }
 
 function Summary({ event }: { event: TimelineEvent }) {

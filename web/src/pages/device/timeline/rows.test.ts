@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
 import type { TimelineEvent, TimelinePage } from "../../../api/types";
-import { familyOf, timelineRows } from "./rows";
+import { familyOf, lossBands, timelineRows } from "./rows";
 
 function event(time: string, reportId: number): TimelineEvent {
   return { time, reportId, bootId: "b", table: "DeviceProcessEvents", actionType: "ProcessCreated", title: "", chain: [], user: "", processGuid: "", alertIds: [], severity: "", fields: {} };
 }
 
-function gap(from: string, to: string, lost = 1) {
-  return { from, to, lost, class: "ring" };
+function gap(from: string, to: string, lost = 1, lossClass = "ring") {
+  return { from, to, lost, class: lossClass };
 }
 
 const show = (pages: TimelinePage[]) =>
-  timelineRows(pages, "utc").map((r) => (r.kind === "day" ? `# ${r.day}` : r.kind === "event" ? r.key : `lost ${r.gap.lost}`));
+  timelineRows(pages, "utc").map((r) => (r.kind === "day" ? `# ${r.day}` : r.kind === "event" ? r.key + (r.lossy ? " lossy" : "") : `lost ${r.band.losses.map((l) => l.lost).join("+")}`));
 
 describe("timelineRows", () => {
   it("heads each day once and draws gaps where they are", () => {
@@ -35,14 +35,44 @@ describe("timelineRows", () => {
     const second: TimelinePage = { items: [event("2026-03-04T06:00:00Z", 6)], gaps: [shared], next: "" };
     expect(show([first, second])).toEqual(["# 2026-03-04", "b~8", "lost 3", "b~6"]);
   });
+  it("marks the events that losses lie around", () => {
+    const page: TimelinePage = {
+      items: [event("2026-03-04T10:00:10Z", 9), event("2026-03-04T10:00:03Z", 8), event("2026-03-04T10:00:01Z", 7), event("2026-03-04T09:00:00Z", 6)],
+      gaps: [gap("2026-03-04T10:00:01Z", "2026-03-04T10:00:05Z", 5), gap("2026-03-04T10:00:02Z", "2026-03-04T10:00:04Z", 2, "spool.low")],
+      next: "",
+    };
+    expect(show([page])).toEqual(["# 2026-03-04", "b~9", "lost 5+2", "b~8 lossy", "b~7 lossy", "b~6"]);
+  });
   it("shows gaps of a device that has nothing else", () => {
     expect(show([{ items: [], gaps: [gap("2026-03-04T07:00:00Z", "2026-03-04T07:30:00Z", 4)], next: "" }])).toEqual(["# 2026-03-04", "lost 4"]);
     expect(show([])).toEqual([]);
   });
 });
 
+describe("lossBands", () => {
+  it("joins what overlaps, sums classes, and leaves apart what only touches", () => {
+    const bands = lossBands([
+      gap("2026-03-04T10:00:00Z", "2026-03-04T10:00:03Z", 1, "a"),
+      gap("2026-03-04T10:00:02Z", "2026-03-04T10:00:05Z", 2, "a"),
+      gap("2026-03-04T10:00:02Z", "2026-03-04T10:00:05Z", 2, "a"),
+      gap("2026-03-04T10:00:04Z", "2026-03-04T10:00:05Z", 4, "b"),
+      gap("2026-03-04T09:59:00Z", "2026-03-04T10:00:00Z", 8, "a"),
+    ]);
+    expect(bands.map((b) => [b.from, b.to, b.losses.map((l) => `${l.class} ${l.lost}`).join()])).toEqual([
+      ["2026-03-04T10:00:00Z", "2026-03-04T10:00:05Z", "a 3,b 4"],
+      ["2026-03-04T09:59:00Z", "2026-03-04T10:00:00Z", "a 8"],
+    ]);
+    expect(lossBands([])).toEqual([]);
+  });
+  it("takes the fuller count when pages cut a loss differently", () => {
+    expect(lossBands([gap("2026-03-04T10:00:00Z", "2026-03-04T10:00:03Z", 5), gap("2026-03-04T10:00:00Z", "2026-03-04T10:00:03Z", 7)])[0]?.losses[0]?.lost).toBe(7);
+  });
+});
+
 it("tells families", () => {
   expect(familyOf({ table: "DeviceEvents", actionType: "DnsQueryRequest" })).toBe("dns");
   expect(familyOf({ table: "DeviceEvents", actionType: "SensorLoss" })).toBe("sensor");
+  expect(familyOf({ table: "DeviceEvents", actionType: "DeviceSilent" })).toBe("sensor");
+  expect(familyOf({ table: "DeviceEvents", actionType: "ClockChanged" })).toBe("sensor");
   expect(familyOf({ table: "DeviceInfo", actionType: "" })).toBe("other");
 });

@@ -5,7 +5,14 @@
 import type { TimelineEvent, TimelineGap, TimelinePage } from "../../../api/types";
 import { type Zone, dayOf } from "../../../format/time";
 
-export type Row = { kind: "day"; day: string } | { kind: "event"; event: TimelineEvent; key: string } | { kind: "gap"; gap: TimelineGap };
+export type Row = { kind: "day"; day: string } | { kind: "event"; event: TimelineEvent; key: string; lossy: boolean } | { kind: "gap"; band: Band };
+
+/** A time in which events were lost, with what of each class. */
+export interface Band {
+  from: string;
+  to: string;
+  losses: TimelineGap[];
+}
 
 /** Name of an event within its device, as it stands in the address. */
 export function eventKey(e: Pick<TimelineEvent, "bootId" | "reportId">): string {
@@ -14,10 +21,10 @@ export function eventKey(e: Pick<TimelineEvent, "bootId" | "reportId">): string 
 
 /** Lines for the pages loaded so far, newest first. Gaps older than the last event wait until older events are loaded. */
 export function timelineRows(pages: readonly TimelinePage[], zone: Zone): Row[] {
-  const gaps = uniqueGaps(pages);
+  const bands = lossBands(pages.flatMap((p) => p.gaps));
   const rows: Row[] = [];
   let day = "";
-  let nextGap = 0;
+  let next = 0;
   const head = (time: string) => {
     const d = dayOf(new Date(time), zone);
     if (d !== day) {
@@ -25,30 +32,57 @@ export function timelineRows(pages: readonly TimelinePage[], zone: Zone): Row[] 
       rows.push({ kind: "day", day });
     }
   };
-  const gapsUntil = (time: number) => {
-    for (let g = gaps[nextGap]; g && Date.parse(g.to) >= time; g = gaps[++nextGap]) {
-      head(g.to);
-      rows.push({ kind: "gap", gap: g });
+  const bandsUntil = (time: number) => {
+    for (let b = bands[next]; b && Date.parse(b.to) >= time; b = bands[++next]) {
+      head(b.to);
+      rows.push({ kind: "gap", band: b });
     }
   };
   for (const event of pages.flatMap((p) => p.items)) {
-    gapsUntil(Date.parse(event.time));
+    const time = Date.parse(event.time);
+    bandsUntil(time);
     head(event.time);
-    rows.push({ kind: "event", event, key: eventKey(event) });
+    const band = bands[next - 1];
+    rows.push({ kind: "event", event, key: eventKey(event), lossy: band !== undefined && Date.parse(band.from) <= time });
   }
   if (!pages.at(-1)?.next) {
-    gapsUntil(Number.NEGATIVE_INFINITY);
+    bandsUntil(Number.NEGATIVE_INFINITY);
   }
   return rows;
 }
 
-function uniqueGaps(pages: readonly TimelinePage[]): TimelineGap[] {
+/** Losses gathered into the times in which they happened, newest first. A loss that several pages name counts once. */
+export function lossBands(gaps: readonly TimelineGap[]): Band[] {
   const seen = new Map<string, TimelineGap>();
-  for (const g of pages.flatMap((p) => p.gaps)) {
-    seen.set(`${g.from} ${g.to} ${g.class}`, g);
+  for (const g of gaps) {
+    const key = `${g.from} ${g.to} ${g.class}`;
+    if ((seen.get(key)?.lost ?? -1) < g.lost) {
+      seen.set(key, g);
+    }
   }
-  return [...seen.values()].toSorted((a, b) => Date.parse(b.to) - Date.parse(a.to));
+  const bands: Band[] = [];
+  for (const g of [...seen.values()].toSorted((a, b) => Date.parse(b.to) - Date.parse(a.to) || a.class.localeCompare(b.class))) {
+    const band = bands.at(-1);
+    if (band && Date.parse(g.to) > Date.parse(band.from)) {
+      band.from = Date.parse(g.from) < Date.parse(band.from) ? g.from : band.from;
+      add(band.losses, g);
+    } else {
+      bands.push({ from: g.from, to: g.to, losses: [{ ...g }] });
+    }
+  }
+  return bands;
 }
+
+function add(losses: TimelineGap[], g: TimelineGap): void {
+  const same = losses.find((l) => l.class === g.class);
+  if (same) {
+    same.lost += g.lost;
+  } else {
+    losses.push({ ...g });
+  }
+}
+
+const aboutSensor = /^(Sensor|DeviceSilent$|DeviceSuspended$|DeviceResumed$|ClockChanged$)/;
 
 /** Family of an event, which chooses its icon. */
 export function familyOf(e: Pick<TimelineEvent, "table" | "actionType">): string {
@@ -66,7 +100,7 @@ export function familyOf(e: Pick<TimelineEvent, "table" | "actionType">): string
     case "DeviceRegistryEvents":
       return "registry";
     case "DeviceEvents":
-      return e.actionType.startsWith("Dns") ? "dns" : e.actionType.startsWith("Sensor") ? "sensor" : "other";
+      return e.actionType.startsWith("Dns") ? "dns" : aboutSensor.test(e.actionType) ? "sensor" : "other";
     default:
       return "other";
   }
