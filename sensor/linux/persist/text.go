@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package persist
+
+import (
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// textLines splits text into trimmed lines that are not empty.
+func textLines(_ string, b []byte) []string {
+	var out []string
+	for line := range strings.Lines(string(b)) {
+		if line = oneLine(line); line == "" {
+			continue
+		}
+		if len(out) == maxItems {
+			break
+		}
+		out = append(out, cut(line, maxItem))
+	}
+	return out
+}
+
+// words are the lines that say something: no comments.
+func words(b []byte) []string {
+	var out []string
+	for _, line := range textLines("", b) {
+		if line[0] != '#' && line[0] != ';' {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// oneLine makes text fit for an item: valid, without line ends.
+func oneLine(s string) string {
+	s = strings.ToValidUTF8(strings.TrimSpace(s), "\uFFFD")
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// cut bounds text to n bytes, at the end of a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+const hidden = "***"
+
+// secrets are the shapes in which configuration holds them. The first group is
+// kept, the second is what must not be seen.
+var secrets = []*regexp.Regexp{
+	regexp.MustCompile(`(?i)([\w.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?-?key|access_?-?key|private_?-?key|credentials?|auth_?key|psk)[\w.-]*["']?\s*[=:]\s*)("[^"]*"?|'[^']*'?|[^\s"']+)`),
+	regexp.MustCompile(`(?i)(--?(?:password|passwd|pass|token|secret|api-?key)[ =])("[^"]*"?|'[^']*'?|[^\s"']+)`),
+	regexp.MustCompile(`(?i)(authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token)?\s*)([^\s"']+)`),
+	regexp.MustCompile(`(\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/:@]*:)([^\s/@]+)@`),
+	regexp.MustCompile(`(\bcurl\b.*\s-u\s*["']?[^\s:"']+:)([^\s"']+)`),
+	regexp.MustCompile(`()(\$(?:1|2[abxy]?|5|6|7|y|gy|argon2[id]*)\$[^\s:"']{8,})`),
+	regexp.MustCompile(`()\b((?:AKIA|ASIA|ghp_|gho_|ghs_|github_pat_|glpat-|xox[abp]-|sk_live_)[A-Za-z0-9_-]{12,})`),
+}
+
+// redact takes secrets out of a line.
+func redact(s string) string {
+	if strings.Contains(s, "PRIVATE KEY-----") {
+		return hidden
+	}
+	for i, re := range secrets {
+		with := "${1}" + hidden
+		if i == 3 {
+			with += "@"
+		}
+		s = re.ReplaceAllString(s, with)
+	}
+	return s
+}
