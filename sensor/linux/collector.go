@@ -5,6 +5,7 @@
 package linux
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,9 @@ type Options struct {
 	ExcludePIDs   []int                // processes whose doings are not collected
 	NextReportID  func() int64         // number of the next row within the boot
 	Rungs         map[string]string    // rung to take by kind of event; empty: the best that works
+
+	root       string // whose files are watched; "": /
+	watchSince int64  // Unix time of changes that the baseline leaves out; 0: now
 }
 
 // Collector gathers the events of this host.
@@ -64,6 +68,7 @@ type Collector struct {
 	found      *foundStreams
 	logons     *logon.Watcher
 	sources    []*source
+	watcher    *watcher
 	inbox      chan func() // work that other goroutines leave for the reader
 
 	booted     event.Time // worked out once: it drifts with the clock
@@ -93,6 +98,7 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 	c := assemble(o, hostName(), newUsers("/etc/passwd", "/etc/group"), o.ContainerRoot, logon.HostPaths())
 	c.clock.sync()
 	c.booted = event.Time(c.clock.offset.Load() / 1000)
+	c.watcher = newWatcher(c, cmp.Or(o.root, "/"), cmp.Or(o.watchSince, time.Now().Unix()-attachSlip))
 	if err := c.openKernel(); err != nil {
 		c.log.WarnContext(ctx, "kernel events cannot be collected", "error", err)
 	}
@@ -144,6 +150,12 @@ func (c *Collector) Run(ctx context.Context) error {
 	for _, spare := range []bool{true, false} {
 		hashers.Go(func() { c.hash.run(workers, spare) })
 	}
+	watching, stopWatching := context.WithCancel(workers)
+	watched := make(chan struct{})
+	go func() {
+		c.watcher.run(watching)
+		close(watched)
+	}()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.logons.Run(gctx) })
 	for _, s := range c.sources {
@@ -153,6 +165,8 @@ func (c *Collector) Run(ctx context.Context) error {
 	g.Go(func() error { return c.read(gctx) })
 	err := g.Wait()
 	c.runInbox() // what was left when the reader had ended
+	stopWatching()
+	c.await(watched, "a changed file is still being read")
 	c.out.flush(true)
 	stop()
 	done := make(chan struct{})
@@ -160,12 +174,18 @@ func (c *Collector) Run(ctx context.Context) error {
 		hashers.Wait()
 		close(done)
 	}()
+	c.await(done, "a file is still being hashed")
+	return err
+}
+
+// await waits for a goroutine, but not for ever: a disk that does not answer
+// must not keep the sensor.
+func (c *Collector) await(done <-chan struct{}, late string) {
 	select {
 	case <-done:
-	case <-time.After(stopWait): // a disk that does not answer must not keep the sensor
-		c.log.WarnContext(ctx, "a file is still being hashed")
+	case <-time.After(stopWait):
+		c.log.Warn(late)
 	}
-	return err
 }
 
 // Hooks tells how each kind of event is collected and what cannot be seen.
@@ -200,6 +220,7 @@ func (c *Collector) Close() error {
 		if c.kernel != nil {
 			err = errors.Join(err, c.kernel.Close())
 		}
+		err = errors.Join(err, c.watcher.close())
 	})
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/persist"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -68,6 +69,9 @@ func (c *Collector) fileRow(r *record.File, p *process) {
 	if r.Image.Nlink == 0 {
 		extra["Deleted"] = true
 	}
+	if m := packageManager(p); m != "" {
+		extra["PackageManager"] = m
+	}
 	row.AdditionalFields = toJSON(extra)
 	var own *image
 	wait := false
@@ -80,6 +84,14 @@ func (c *Collector) fileRow(r *record.File, p *process) {
 		wait = c.hash.backlog() <= hashBacklog
 	}
 	c.out.push(row, own, actorImage(p), wait)
+	if r.Image.Nlink > 0 {
+		change := persist.Change{Op: persist.Modified, Path: r.Path, Size: row.FileSize,
+			Truncated: r.FileFlags&record.FileTruncated != 0 || row.FileSize < r.SizeAtOpen}
+		if action == "FileCreated" {
+			change.Op = persist.Created
+		}
+		c.watch(change, row.Timestamp, p)
+	}
 }
 
 func actorImage(p *process) *image {
@@ -144,6 +156,28 @@ func (c *Collector) onPathOp(r *record.PathOp) {
 		return
 	}
 	row.FileName = baseName(row.FolderPath)
+	if m := packageManager(p); m != "" {
+		extra["PackageManager"] = m
+	}
 	row.AdditionalFields = toJSON(extra)
 	c.out.push(row, nil, actorImage(p), false)
+	c.watchName(r, row, p)
+}
+
+// watchName hands over what was done to a name.
+func (c *Collector) watchName(r *record.PathOp, row *event.DeviceFileEvents, p *process) {
+	change := persist.Change{Op: persist.Created, Path: row.FolderPath}
+	switch r.Op {
+	case record.OpUnlink:
+		change.Op = persist.Deleted
+	case record.OpTruncate:
+		change.Op, change.Truncated = persist.Modified, true
+	case record.OpRename:
+		change.Op, change.OldPath = persist.Renamed, row.PreviousFolderPath
+		if r.Arg&renameSwap != 0 {
+			change.Op, change.OldPath = persist.Modified, ""
+			c.watch(persist.Change{Op: persist.Modified, Path: row.PreviousFolderPath}, row.Timestamp, p)
+		}
+	}
+	c.watch(change, row.Timestamp, p)
 }

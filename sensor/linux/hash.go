@@ -5,6 +5,7 @@
 package linux
 
 import (
+	"bytes"
 	"container/list"
 	"context"
 	"crypto/md5"
@@ -53,16 +54,27 @@ type image struct {
 	key     imageKey
 	path    string
 	pid     uint32 // process that runs it, 0 for a plain file
-	sniff   bool   // hash only what looks like a program or script
+	mode    uint32
+	uid     uint32
+	sniff   bool // hash only what looks like a program or script
 	state   atomic.Int32
 	sha1    string // these three are set before state becomes hashDone
 	sha256  string
 	md5     string
+	is      fileType // set before state is no longer hashPending
 	element *list.Element
 }
 
 // settled reports whether nothing more will be known.
 func (i *image) settled() bool { return i == nil || i.state.Load() != hashPending }
+
+// kind tells what the file is, once it was looked at.
+func (i *image) kind() fileType {
+	if i == nil || i.state.Load() == hashPending {
+		return fileType{}
+	}
+	return i.is
+}
 
 // digests returns the hashes, or empty strings.
 func (i *image) digests() (sha1, sha256, md5 string) {
@@ -118,10 +130,15 @@ func (h *hasher) get(part record.ImagePart, path string, pid uint32, why haste) 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if known := h.known[key]; known != nil {
-		h.order.MoveToFront(known.element)
-		return known
+		if !known.sniff || why == written || known.state.Load() == hashDone {
+			h.order.MoveToFront(known.element)
+			return known
+		}
+		// It was looked at for being a program only; now its hash is wanted.
+		delete(h.known, key)
+		h.order.Remove(known.element)
 	}
-	i := &image{key: key, path: path, pid: pid, sniff: why == written}
+	i := &image{key: key, path: path, pid: pid, sniff: why == written, mode: part.Mode, uid: part.UID}
 	limit := h.limit
 	if pid == 0 {
 		limit = min(limit, hashFileBytes)
@@ -245,7 +262,7 @@ func (h *hasher) readName(i *image, name string, byProcess bool, buf []byte) err
 	// Layered file systems show other device and inode numbers to programs
 	// than the kernel has inside; the link of the process is then proof enough.
 	same := st.Ino == i.key.ino && deviceOf(st.Dev) == i.key.dev && st.Ctim.Sec == i.key.sec && uint32(st.Ctim.Nsec) == i.key.nsec
-	if !same && (!byProcess || st.Ctim.Sec != i.key.sec) {
+	if !same && (!byProcess || st.Ctim.Sec != i.key.sec) && !i.onlyMarked(&st) {
 		return errors.New("another file")
 	}
 	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
@@ -256,11 +273,21 @@ func (h *hasher) readName(i *image, name string, byProcess bool, buf []byte) err
 	return h.digest(i, f, buf)
 }
 
+// onlyMarked reports whether a plain file got another mode or owner since and
+// was not written: programs are often made executable right after.
+func (i *image) onlyMarked(st *unix.Stat_t) bool {
+	if i.pid != 0 || st.Ino != i.key.ino || deviceOf(st.Dev) != i.key.dev || st.Mode == i.mode && st.Uid == i.uid {
+		return false
+	}
+	return st.Mtim.Sec < i.key.sec || st.Mtim.Sec == i.key.sec && uint32(st.Mtim.Nsec) <= i.key.nsec
+}
+
 func (h *hasher) digest(i *image, f *os.File, buf []byte) error {
-	first, err := io.ReadFull(f, buf[:min(4, len(buf))])
+	first, err := io.ReadFull(f, buf[:min(sniffBytes, len(buf))])
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return err
 	}
+	i.is = typeOf(buf[:first])
 	if i.sniff && !looksRunnable(buf[:first]) {
 		return errNotProgram
 	}
@@ -281,8 +308,7 @@ func (h *hasher) digest(i *image, f *os.File, buf []byte) error {
 
 // looksRunnable tells programs and scripts by their first bytes.
 func looksRunnable(b []byte) bool {
-	s := string(b)
-	return s == "\x7fELF" || len(s) >= 2 && (s[:2] == "#!" || s[:2] == "MZ")
+	return bytes.HasPrefix(b, []byte("\x7fELF")) || bytes.HasPrefix(b, []byte("#!")) || bytes.HasPrefix(b, []byte("MZ"))
 }
 
 // deviceOf converts a device number as programs see it to the kernel's own.

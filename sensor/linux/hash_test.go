@@ -10,10 +10,12 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -147,6 +149,52 @@ func TestHashRefuses(t *testing.T) {
 	}
 	if n := lost.copy(); n["hash.too_large"] != 1 || n["hash.unreadable"] != 3 {
 		t.Errorf("counted %v", n)
+	}
+}
+
+// A file that was first looked at for being a program is hashed when asked for.
+func TestHashOfText(t *testing.T) {
+	h, lost, wait := runHasher(t, 0)
+	name := write(t, "text", "plain text")
+	sniffed := h.get(partOf(t, name), name, 0, written)
+	wait(sniffed)
+	if sum, _, _ := sniffed.digests(); sum != "" || sniffed.kind().Kind != "" {
+		t.Errorf("text is hashed as a program: %s", sum)
+	}
+	i := h.get(partOf(t, name), name, 0, runnable)
+	wait(i)
+	if sum, _, _ := i.digests(); sum == "" {
+		t.Errorf("no hash: %v", lost.copy())
+	}
+	if again := h.get(partOf(t, name), name, 0, written); again != i {
+		t.Error("forgotten")
+	}
+}
+
+// A program that is made executable right after it was written is the same
+// program; one that was written again is not.
+func TestHashAfterChmod(t *testing.T) {
+	h, _, wait := runHasher(t, 0)
+	name := write(t, "prog", "#!/bin/sh\n")
+	part := partOf(t, name)
+	if err := os.Chmod(name, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	i := h.get(part, name, 0, written)
+	wait(i)
+	if sum, _, _ := i.digests(); sum == "" || i.kind().Interpreter != "/bin/sh" {
+		t.Errorf("no hash, kind %+v", i.kind())
+	}
+	other := write(t, "prog", "#!/bin/sh\n")
+	part = partOf(t, other)
+	later := time.Unix(part.CtimeSec+10, 0)
+	if err := errors.Join(os.Chmod(other, 0o700), os.Chtimes(other, later, later)); err != nil {
+		t.Fatal(err)
+	}
+	i = h.get(part, other, 0, written)
+	wait(i)
+	if sum, _, _ := i.digests(); sum != "" {
+		t.Error("another content is taken for it")
 	}
 }
 

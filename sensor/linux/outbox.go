@@ -144,12 +144,14 @@ func fillHashes(row event.Row, own, actor *image) {
 		r.InitiatingProcessSHA1, r.InitiatingProcessSHA256, r.InitiatingProcessMD5 = a, b, c
 	case *event.DeviceFileEvents:
 		r.SHA1, r.SHA256, r.MD5 = own.digests()
+		r.AdditionalFields = own.kind().fields(r.AdditionalFields)
 		r.InitiatingProcessSHA1, r.InitiatingProcessSHA256, r.InitiatingProcessMD5 = a, b, c
 	case *event.DeviceNetworkEvents:
 		r.InitiatingProcessSHA1, r.InitiatingProcessSHA256, r.InitiatingProcessMD5 = a, b, c
 	case *event.DeviceLogonEvents:
 		r.InitiatingProcessSHA1, r.InitiatingProcessSHA256, r.InitiatingProcessMD5 = a, b, c
 	case *event.DeviceEvents:
+		r.SHA1, r.SHA256, r.MD5 = own.digests()
 		r.InitiatingProcessSHA1, r.InitiatingProcessSHA256, r.InitiatingProcessMD5 = a, b, c
 	}
 }

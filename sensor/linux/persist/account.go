@@ -80,10 +80,10 @@ func (t *Tracker) owner(f *finding, e *Event) {
 	switch {
 	case f.c.Space != "":
 		return
-	case strings.HasPrefix(f.path, "/var/spool/cron/") || strings.HasPrefix(f.path, "/etc/crontabs/"):
-		name = f.base
 	case f.w.Category == "AtJob":
 		name = t.accounts.names[atUser(f)]
+	case strings.HasPrefix(f.path, "/var/spool/cron/") || strings.HasPrefix(f.path, "/etc/crontabs/"):
+		name = f.base
 	default:
 		name = t.ownerOfHome(f.path)
 	}

@@ -54,22 +54,59 @@ func (w *Watch) skips(base string) bool {
 }
 
 // Apply returns what a change means. A file that is as it was means nothing.
-func (t *Tracker) Apply(c *Change) []Event {
-	if c.Tree != nil {
-		c.Path, c.OldPath = t.real(c.Tree, c.Path), t.real(c.Tree, c.OldPath)
-	}
-	if c.Op != Renamed {
+func (t *Tracker) Apply(c *Change) []Event { return append(t.Left(c), t.Arrived(c)...) }
+
+// Left returns what it means that a name was removed or moved away. It may be
+// asked a while after the change: one that is there again by then was changed.
+func (t *Tracker) Left(c *Change) []Event {
+	c = t.real(c)
+	switch {
+	case c.Op == Deleted:
 		return t.one(c, c.Path)
+	case c.Op != Renamed:
+		return nil
+	case !t.isFolder(c, c.Path):
+		return t.one(c, c.OldPath)
 	}
-	if t.isFolder(c, c.Path) {
-		return t.folder(c)
+	var out []Event
+	names := t.memory.below(c.Space + c.OldPath)
+	slices.Sort(names)
+	for _, key := range names {
+		out = append(out, t.one(c, strings.TrimPrefix(key, c.Space))...)
 	}
-	return append(t.one(c, c.OldPath), t.one(c, c.Path)...)
+	return out
 }
 
-// real replaces links on the way to a file, as long as it is a watched one by
-// its real name.
-func (t *Tracker) real(tree Tree, name string) string {
+// Arrived returns what a change means for the name that it leaves behind.
+func (t *Tracker) Arrived(c *Change) []Event {
+	c = t.real(c)
+	if c.Op == Deleted {
+		return nil
+	}
+	if c.Op != Renamed || !t.isFolder(c, c.Path) {
+		return t.one(c, c.Path)
+	}
+	var out []Event
+	left := folderFiles
+	t.visit(c.Tree, c.Path, folderDepth, &left, func(name string) {
+		out = append(out, t.one(c, name)...)
+	})
+	return out
+}
+
+// real replaces links on the way to the files of a change.
+func (t *Tracker) real(c *Change) *Change {
+	if c.Tree == nil {
+		return c
+	}
+	r := *c
+	r.Path, r.OldPath = t.realName(c.Tree, c.Path), t.realName(c.Tree, c.OldPath)
+	return &r
+}
+
+// realName replaces links on the way to a file, as long as it is a watched one
+// by its real name.
+func (t *Tracker) realName(tree Tree, name string) string {
 	if name == "" {
 		return ""
 	}
@@ -95,21 +132,6 @@ const (
 	folderDepth = 6
 	folderFiles = 4096
 )
-
-// folder looks at all that moved with a folder.
-func (t *Tracker) folder(c *Change) []Event {
-	var out []Event
-	names := t.memory.below(c.Space + c.OldPath)
-	slices.Sort(names)
-	for _, key := range names {
-		out = append(out, t.one(c, strings.TrimPrefix(key, c.Space))...)
-	}
-	left := folderFiles
-	t.visit(c.Tree, c.Path, folderDepth, &left, func(name string) {
-		out = append(out, t.one(c, name)...)
-	})
-	return out
-}
 
 // visit calls f with the watched files below a folder.
 func (t *Tracker) visit(tree Tree, dir string, depth int, left *int, f func(string)) {
