@@ -70,6 +70,9 @@ func describe(it store.Item) TimelineEvent {
 func sentence(it store.Item) string {
 	f := it.Fields
 	s, ok := sentences[f["ActionType"]]
+	if !ok {
+		s, ok = changeSentences[f["ActionType"]]
+	}
 	switch {
 	case it.Table == "DeviceInfo":
 		return "The device described itself"
@@ -97,12 +100,17 @@ func sentence(it store.Item) string {
 // loop above too early or never, so they are taken out.
 func part(f map[string]string, name string) string {
 	v := ""
-	switch name {
-	case "remote":
+	extra, isExtra := strings.CutPrefix(name, "+")
+	switch {
+	case isExtra:
+		v = changePart(f, extra)
+	case name == "subject":
+		v = cmp.Or(f["AccountName"], extraField(f, "GroupName"))
+	case name == "remote":
 		v = endpoint(cmp.Or(f["RemoteUrl"], f["RemoteIP"]), f["RemotePort"])
-	case "local":
+	case name == "local":
 		v = endpoint(f["LocalIP"], f["LocalPort"])
-	case "dns":
+	case name == "dns":
 		v = cmp.Or(strings.Trim(f["DnsAnswers"], "[]"), f["DnsResponseCode"], "no answer")
 	default:
 		v = f[name]

@@ -3,11 +3,14 @@
 package api
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/schema"
 	"github.com/picket-edr/picket/state"
 	"github.com/picket-edr/picket/store"
 )
@@ -27,6 +30,11 @@ func TestSentences(t *testing.T) {
 		{"nc listens on [::1]:80", "DeviceNetworkEvents", map[string]string{"ActionType": "ListeningConnectionCreated", "InitiatingProcessFileName": "nc", "LocalIP": "::1", "LocalPort": "80"}},
 		{"mv renamed /a to /b", "DeviceFileEvents", map[string]string{"ActionType": "FileRenamed", "InitiatingProcessFileName": "mv", "PreviousFolderPath": "/a", "FolderPath": "/b"}},
 		{"bob failed to log on from 192.0.2.1 by ssh", "DeviceLogonEvents", map[string]string{"ActionType": "LogonFailed", "AccountName": "bob", "RemoteIP": "192.0.2.1", "Protocol": "ssh"}},
+		{"useradd added mallory to the group sudo", "DeviceEvents", map[string]string{"ActionType": "UserAccountAddedToLocalGroup", "InitiatingProcessFileName": "useradd", "AccountName": "mallory", "AdditionalFields": `{"GroupName":"sudo"}`}},
+		{"passwd changed the password of alice: locked", "DeviceEvents", map[string]string{"ActionType": "PasswordChanged", "InitiatingProcessFileName": "passwd", "AccountName": "alice", "AdditionalFields": `{"Change":"Locked"}`}},
+		{"tee added the shell profile /root/.bashrc", "DeviceEvents", map[string]string{"ActionType": "ShellProfileModified", "InitiatingProcessFileName": "tee", "FolderPath": "/root/.bashrc", "AdditionalFields": `{"Operation":"Created"}`}},
+		{"tee changed the shell profile /root/.bashrc", "DeviceEvents", map[string]string{"ActionType": "ShellProfileModified", "InitiatingProcessFileName": "tee", "FolderPath": "/root/.bashrc", "AdditionalFields": "{"}},
+		{"a process installed the package something unknown something unknown", "DeviceEvents", map[string]string{"ActionType": "PackageInstalled", "AdditionalFields": `{"PackageName":7}`}},
 		{"SomethingNew", "DeviceEvents", map[string]string{"ActionType": "SomethingNew"}},
 		{"Network adapter eth0 is up", "DeviceNetworkInfo", map[string]string{"NetworkAdapterName": "eth0", "NetworkAdapterStatus": "Up"}},
 	} {
@@ -42,16 +50,42 @@ func FuzzSentence(f *testing.F) {
 	for a := range sentences {
 		f.Add(a, "{FileName}", "{", "}")
 	}
+	for a := range changeSentences {
+		f.Add(a, "{+GroupName}", "{", "}")
+	}
 	f.Fuzz(func(t *testing.T, action, name, path, remote string) {
 		it := store.Item{Table: "DeviceEvents", Fields: map[string]string{
 			"ActionType": action, "FileName": name, "InitiatingProcessFileName": name, "FolderPath": path, "PreviousFolderPath": path,
 			"RemoteIP": remote, "RemotePort": remote, "AccountName": name, "DnsQueryName": remote,
+			"AdditionalFields": toJSON(t, map[string]string{"GroupName": name, "PackageName": path, "PackageVersion": remote, "Operation": remote, "Change": remote}),
 		}}
 		got := describe(it).Title
 		if longest := 200 + len(action) + 2*(len(name)+len(path)+2*len(remote)); len(got) > longest {
 			t.Errorf("%s: %d bytes from %d at most", action, len(got), longest)
 		}
 	})
+}
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A sentence without its event would never be read.
+func TestChangeSentencesAreOfEvents(t *testing.T) {
+	t.Parallel()
+	for a := range changeSentences {
+		if !slices.ContainsFunc(schema.Lookup("DeviceEvents").Actions, func(b schema.Action) bool { return b.Name == a && len(b.Fill) > 0 }) {
+			t.Errorf("%s is not filled", a)
+		}
+		if _, twice := sentences[a]; twice {
+			t.Errorf("%s has two sentences", a)
+		}
+	}
 }
 
 // TestHealthReasonsAreTrue checks that no explanation claims contact that did

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Button, Spinner } from "@fluentui/react-components";
 import {
-  AppGenericRegular, ChevronDownRegular, ChevronRightRegular, DocumentRegular, GlobeRegular, InfoRegular, KeyRegular, LinkRegular, PuzzlePieceRegular, ServerLinkRegular, ShieldRegular,
+  AppGenericRegular, ChevronDownRegular, ChevronRightRegular, DocumentRegular, GlobeRegular, InfoRegular, KeyRegular, LinkRegular, PersonRegular, PinRegular, PuzzlePieceRegular, ServerLinkRegular, ShieldRegular,
   WarningFilled,
 } from "@fluentui/react-icons";
 import { useVirtualizer } from "@tanstack/react-virtual";
@@ -26,6 +26,8 @@ const icons: Record<string, ReactNode> = {
   image: <LinkRegular />,
   registry: <PuzzlePieceRegular />,
   sensor: <ShieldRegular />,
+  account: <PersonRegular />,
+  persistence: <PinRegular />,
 };
 
 interface Props {

@@ -74,5 +74,9 @@ it("tells families", () => {
   expect(familyOf({ table: "DeviceEvents", actionType: "SensorLoss" })).toBe("sensor");
   expect(familyOf({ table: "DeviceEvents", actionType: "DeviceSilent" })).toBe("sensor");
   expect(familyOf({ table: "DeviceEvents", actionType: "ClockChanged" })).toBe("sensor");
+  expect(familyOf({ table: "DeviceEvents", actionType: "UserAccountCreated" })).toBe("account");
+  expect(familyOf({ table: "DeviceEvents", actionType: "ScheduledTaskCreated" })).toBe("persistence");
+  expect(familyOf({ table: "DeviceEvents", actionType: "ShellProfileModified" })).toBe("persistence");
+  expect(familyOf({ table: "DeviceEvents", actionType: "Unheard" })).toBe("other");
   expect(familyOf({ table: "DeviceInfo", actionType: "" })).toBe("other");
 });

@@ -82,7 +82,13 @@ function add(losses: TimelineGap[], g: TimelineGap): void {
   }
 }
 
-const aboutSensor = /^(Sensor|DeviceSilent$|DeviceSuspended$|DeviceResumed$|ClockChanged$)/;
+// Families of the many kinds of DeviceEvents, by how their names begin and end.
+const deviceFamilies: readonly (readonly [RegExp, string])[] = [
+  [/^Dns/, "dns"],
+  [/^(Sensor|DeviceSilent$|DeviceSuspended$|DeviceResumed$|ClockChanged$)/, "sensor"],
+  [/^(UserAccount|SecurityGroup|PasswordChanged|SshAuthorizedKeys|RootCertificate)/, "account"],
+  [/^(ScheduledTask|Service|Package|BrowserExtension|SecurityLogCleared|AuditPolicyModification)|Modified$/, "persistence"],
+];
 
 /** Family of an event, which chooses its icon. */
 export function familyOf(e: Pick<TimelineEvent, "table" | "actionType">): string {
@@ -100,7 +106,7 @@ export function familyOf(e: Pick<TimelineEvent, "table" | "actionType">): string
     case "DeviceRegistryEvents":
       return "registry";
     case "DeviceEvents":
-      return e.actionType.startsWith("Dns") ? "dns" : aboutSensor.test(e.actionType) ? "sensor" : "other";
+      return deviceFamilies.find(([pattern]) => pattern.test(e.actionType))?.[1] ?? "other";
     default:
       return "other";
   }
