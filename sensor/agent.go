@@ -4,6 +4,7 @@ package sensor
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/redact"
 	"github.com/picket-edr/picket/sensor/spool"
 	"github.com/picket-edr/picket/wire/wirepb"
 )
@@ -84,6 +86,8 @@ type agent struct {
 	lastFlush atomic.Int64
 	pace      atomic.Int64 // of flushes, nanoseconds
 	health    atomic.Int64 // between reports, nanoseconds
+	redactor  atomic.Pointer[redact.Redactor]
+	secret    []byte // key of the redactor's markers, for this run alone
 
 	mu        sync.Mutex
 	collector Collector         // nil: none is open
@@ -169,6 +173,9 @@ func (a *agent) start(ctx context.Context) (lock *os.File, err error) {
 	a.lastFlush.Store(time.Now().UnixNano())
 	a.pace.Store(int64(a.o.Timing.Flush))
 	a.health.Store(int64(a.o.Timing.Health))
+	a.secret = make([]byte, 32)
+	rand.Read(a.secret) // never fails
+	a.setRedactor(redact.Policy{})
 	a.loadPolicy()
 	return lock, nil
 }
@@ -367,6 +374,7 @@ func (a *agent) collect(ctx context.Context) error {
 	id, _ := a.vault.get()
 	c, err := a.o.Open(ctx, CollectorOptions{
 		DeviceID: id.DeviceID, BootID: a.facts.BootId, Log: a.o.Log, Sink: a.intake.add, NextReportID: a.spool.NextReportID,
+		Redactor: a.redactor.Load,
 	})
 	if err != nil {
 		a.notes.add(noteNoCollector, "no events are collected: "+err.Error())

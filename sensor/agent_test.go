@@ -20,6 +20,7 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/redact"
 	"github.com/picket-edr/picket/sensor/spool"
 	"github.com/picket-edr/picket/wire/wirepb"
 )
@@ -424,7 +425,7 @@ func TestPolicyFromServer(t *testing.T) {
 	h := enrolled(t, g)
 	level := &slog.LevelVar{}
 	h.o.Level = level
-	g.policy = &wirepb.Policy{Version: 7, Json: []byte(`{"disabledKinds":["network"],"exclude":{"folders":["/data/"]},"logLevel":"debug","healthSeconds":5,"spoolBytes":2097152,"flushMilliseconds":20}`)}
+	g.policy = &wirepb.Policy{Version: 7, Json: []byte(`{"disabledKinds":["network"],"exclude":{"folders":["/data/"]},"logLevel":"debug","healthSeconds":5,"spoolBytes":2097152,"flushMilliseconds":20,"redact":{"off":["environment"],"rules":[{"name":"staff","pattern":"staff=(\\d+)"}]}}`)}
 	h.start()
 	g.await("answer", func() bool { return len(g.answers) == 1 && g.answers[0].Error == "" })
 	equal(t, 30, h.c.emit(10))
@@ -432,6 +433,10 @@ func TestPolicyFromServer(t *testing.T) {
 	s := h.status()
 	equal(t, []any{uint64(7), uint64(20), int64(2 << 20), map[string]uint64{}}, []any{s.Policy, s.Filtered, s.SpoolLimit, s.Lost})
 	equal(t, slog.LevelDebug, level.Level())
+	line, rules := h.c.o.Redactor().Text(redact.CommandLine, "tool staff=1 --token x")
+	equal(t, []any{"tool staff=[redacted] --token [redacted]", []string{"named-secret", "staff"}}, []any{line, rules})
+	line, _ = h.c.o.Redactor().Text(redact.Environment, "token=x")
+	equal(t, "token=x", line)
 
 	// A bad one changes nothing, and the server learns why.
 	g.set(func() { g.policy = &wirepb.Policy{Version: 8, Json: []byte(`{"teleport":true}`)} })

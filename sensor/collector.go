@@ -8,6 +8,7 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/redact"
 )
 
 // Collector produces rows from what happens on the host.
@@ -30,8 +31,9 @@ type CollectorOptions struct {
 	DeviceID     string
 	BootID       string
 	Log          *slog.Logger
-	Sink         func(event.Row) bool // never blocks; false: the row is lost
-	NextReportID func() int64         // never blocks
+	Sink         func(event.Row) bool    // never blocks; false: the row is lost
+	NextReportID func() int64            // never blocks
+	Redactor     func() *redact.Redactor // the one that the policy in force wants
 }
 
 // OpenCollector opens the collector of a platform.

@@ -16,6 +16,7 @@ import (
 func openCollector(ctx context.Context, o CollectorOptions) (Collector, error) {
 	c, err := linux.Open(ctx, linux.Options{
 		DeviceID: o.DeviceID, BootID: o.BootID, Log: o.Log, Sink: o.Sink, NextReportID: o.NextReportID, ExcludePIDs: []int{os.Getpid()},
+		Redactor: o.Redactor,
 	})
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/redact"
 	"github.com/picket-edr/picket/sensor/spool"
 )
 
@@ -23,12 +24,13 @@ var Kinds = []string{"process", "file", "network", "dns", "logon"}
 
 // Policy is what the server wants of a sensor. Zero values mean the default.
 type Policy struct {
-	FlushMilliseconds int        `json:"flushMilliseconds,omitempty"` // longest wait of an event for its batch: 10 to 5000, default 150
-	HealthSeconds     int        `json:"healthSeconds,omitempty"`     // between two reports: 5 to 60, default 15
-	SpoolBytes        int64      `json:"spoolBytes,omitempty"`        // disk space of the spool: 1 MiB to 64 GiB, default as configured
-	DisabledKinds     []string   `json:"disabledKinds,omitempty"`     // of Kinds: not reported
-	Exclude           Exclusions `json:"exclude,omitzero"`
-	LogLevel          string     `json:"logLevel,omitempty"` // debug, info, warn, error; default as configured
+	FlushMilliseconds int           `json:"flushMilliseconds,omitempty"` // longest wait of an event for its batch: 10 to 5000, default 150
+	HealthSeconds     int           `json:"healthSeconds,omitempty"`     // between two reports: 5 to 60, default 15
+	SpoolBytes        int64         `json:"spoolBytes,omitempty"`        // disk space of the spool: 1 MiB to 64 GiB, default as configured
+	DisabledKinds     []string      `json:"disabledKinds,omitempty"`     // of Kinds: not reported
+	Exclude           Exclusions    `json:"exclude,omitzero"`
+	Redact            redact.Policy `json:"redact,omitzero"`    // what is hidden before it leaves the host
+	LogLevel          string        `json:"logLevel,omitempty"` // debug, info, warn, error; default as configured
 }
 
 // Exclusions are events that are not reported. They are counted as filtered,
@@ -89,6 +91,9 @@ func (p *Policy) check() error {
 		if _, err := ParseLevel(p.LogLevel); err != nil {
 			return err
 		}
+	}
+	if err := p.Redact.Check(); err != nil {
+		return fmt.Errorf("redact: %w", err)
 	}
 	return p.Exclude.check()
 }

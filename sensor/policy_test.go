@@ -18,7 +18,11 @@ func TestParsePolicy(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		``: "", `{}`: "", ` {"flushMilliseconds":10} `: "", `{"spoolBytes":1048576,"logLevel":"warn","disabledKinds":["dns","file"]}`: "",
-		`{"exclude":{"folders":["/var/cache/","C:\\Temp\\x"],"processes":["/usr/bin/rsync"]}}`: "",
+		`{"exclude":{"folders":["/var/cache/","C:\\Temp\\x"],"processes":["/usr/bin/rsync"]}}`:               "",
+		`{"redact":{"off":["script"],"correlate":true,"rules":[{"name":"staff","pattern":"staff=(\\d+)"}]}}`: "",
+		`{"redact":{"rules":[{"name":"digits","pattern":"\\d+"}]}}`:                                          "in every match",
+		`{"redact":{"off":["logs"]}}`:         "unknown field",
+		`{"redact":{"rule":[]}}`:              "unknown field",
 		`[]`:                                  "cannot unmarshal",
 		`{"unknown":1}`:                       `unknown field "unknown"`,
 		`{} {}`:                               "more than one",

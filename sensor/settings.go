@@ -15,6 +15,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/sensor/redact"
 	"github.com/picket-edr/picket/sensor/spool"
 	"github.com/picket-edr/picket/wire/wirepb"
 	"github.com/picket-edr/picket/wire/wirepb/wirepbconnect"
@@ -75,6 +76,7 @@ func (a *agent) applyPolicy(m *wirepb.Policy) error {
 
 func (a *agent) putInForce(version uint64, p *Policy) {
 	a.intake.filter.Store(newFilter(p))
+	a.setRedactor(p.Redact)
 	a.pace.Store(int64(p.flush(a.o.Timing.Flush)))
 	a.health.Store(int64(p.health(a.o.Timing.Health)))
 	limit := p.SpoolBytes
@@ -95,6 +97,15 @@ func (a *agent) putInForce(version uint64, p *Policy) {
 	a.mu.Lock()
 	a.policy = version
 	a.mu.Unlock()
+}
+
+// setRedactor puts rules of redaction in force that ParsePolicy has checked.
+func (a *agent) setRedactor(p redact.Policy) {
+	r, err := redact.New(p, a.secret)
+	if err != nil {
+		return // the rules before are better than none
+	}
+	a.redactor.Store(r)
 }
 
 // renewWhenDue exchanges the certificate for a fresh one when two thirds of

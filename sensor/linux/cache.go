@@ -58,6 +58,8 @@ type process struct {
 	place                    container.Place
 	box                      *container.Info // nil on the host
 	env                      string          // JSON
+	hiddenInLine             []string        // rules of redaction that hid something
+	hiddenInEnv              []string
 	remoteIP                 string
 	fileless                 bool
 
@@ -207,7 +209,7 @@ func (p *process) setParent(parent *process) {
 
 // inherit takes over what a child shares with the process that made it.
 func (p *process) inherit(from *process) {
-	p.name, p.path, p.cmdline, p.cwd = from.name, from.path, from.cmdline, from.cwd
+	p.name, p.path, p.cmdline, p.hiddenInLine, p.cwd = from.name, from.path, from.cmdline, from.hiddenInLine, from.cwd
 	p.img, p.size, p.fileless = from.img, from.size, from.fileless
 	p.uid, p.euid, p.gid, p.egid, p.caps = from.uid, from.euid, from.gid, from.egid, from.caps
 	p.audit, p.sid, p.tty = from.audit, from.sid, from.tty

@@ -24,21 +24,23 @@ import (
 	"github.com/picket-edr/picket/sensor/linux/logon"
 	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"github.com/picket-edr/picket/sensor/linux/record"
+	"github.com/picket-edr/picket/sensor/redact"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
 // Options say for whom and whereto a Collector works.
 type Options struct {
-	DeviceID      string               // part of every process GUID
-	BootID        string               // "": the kernel's
-	Log           *slog.Logger         // nil: none
-	Sink          func(event.Row) bool // takes a row; must not block; false counts it as lost
-	HashMaxBytes  int64                // larger images are not hashed; 0: 256 MiB
-	ContainerRoot string               // where runtimes keep their state; "": /
-	ExcludePIDs   []int                // processes whose doings are not collected
-	NextReportID  func() int64         // number of the next row within the boot
-	Rungs         map[string]string    // rung to take by kind of event; empty: the best that works
+	DeviceID      string                  // part of every process GUID
+	BootID        string                  // "": the kernel's
+	Log           *slog.Logger            // nil: none
+	Sink          func(event.Row) bool    // takes a row; must not block; false counts it as lost
+	HashMaxBytes  int64                   // larger images are not hashed; 0: 256 MiB
+	ContainerRoot string                  // where runtimes keep their state; "": /
+	ExcludePIDs   []int                   // processes whose doings are not collected
+	NextReportID  func() int64            // number of the next row within the boot
+	Redactor      func() *redact.Redactor // the one in force, any time; nil: built-in rules
+	Rungs         map[string]string       // rung to take by kind of event; empty: the best that works
 
 	root       string // whose files are watched; "": /
 	watchSince int64  // Unix time of changes that the baseline leaves out; 0: now
@@ -56,8 +58,6 @@ type Collector struct {
 
 	clock      *clock
 	lost, sent *tally
-	limited    *tally // left out by limits and shedding
-	frugal     *frugal
 	out        *outbox
 	hash       *hasher
 	careful    *careful
@@ -65,6 +65,7 @@ type Collector struct {
 	users      *users
 	containers *container.Cache
 	plans      plans
+	builtin    *redact.Redactor
 	cache      *cache
 	names      *names
 	found      *foundStreams
@@ -117,9 +118,10 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 
 // assemble puts a collector together that is not attached to anything.
 func assemble(o Options, host string, u *users, root string, paths logon.Paths) *Collector {
-	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(), limited: newTally(), frugal: newFrugal(),
+	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(),
 		users: u, plans: newPlans(), names: newNames(), found: newFoundStreams(),
 		held: map[heldKey]*record.File{}, inbox: make(chan func(), 256)}
+	c.builtin, _ = redact.New(redact.Policy{}, nil) // fails on rules of a policy alone
 	c.cache = newCache(o.DeviceID, o.BootID, c.clock, c.lost)
 	c.out = newOutbox(o.Sink, o.NextReportID, c.lost, c.sent)
 	c.hash = newHasher(o.HashMaxBytes, c.lost, func() { c.out.flush(false) })
@@ -139,7 +141,6 @@ func (c *Collector) openKernel() error {
 			c.log.Warn("process cannot be excluded", "error", err)
 		}
 	}
-	c.applyLimits()
 	r, err := c.kernel.Rings()
 	c.rings = r
 	return err
@@ -319,7 +320,6 @@ func (c *Collector) finish() error {
 	c.runInbox()
 	c.releasePatient(true)
 	c.releaseHeld(c.clock.now(), true)
-	c.tellLimited()
 	c.countLosses()
 	c.tellLosses()
 	if err != nil {
@@ -418,7 +418,6 @@ func (c *Collector) onRecord(rec any) {
 type beat struct {
 	c                          *Collector
 	tick, losses, clock, sweep time.Time
-	limited                    time.Time
 }
 
 func newBeat(c *Collector) *beat {
@@ -430,11 +429,6 @@ func (b *beat) at(now time.Time) {
 	if now.Sub(b.tick) >= tick {
 		b.tick = now
 		b.c.countLosses()
-		b.c.govern(now)
-		if now.Sub(b.limited) >= summarize {
-			b.limited = now
-			b.c.tellLimited()
-		}
 		b.c.users.refresh()
 		b.c.cache.expire(b.c.clock.now())
 		b.c.releaseHeld(b.c.clock.now(), false)

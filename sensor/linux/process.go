@@ -99,8 +99,8 @@ func (c *Collector) readProc(p *process, dir string) {
 	if cwd, err := os.Readlink(dir + "/cwd"); err == nil {
 		p.cwd = strings.TrimSuffix(record.Clean(cwd), " (deleted)")
 	}
-	p.cmdline = commandLine(c.careful.read(dir+"/cmdline", 32<<10))
-	p.env, p.remoteIP = environment(c.careful.read(dir+"/environ", maxEnvironment))
+	c.setArguments(p, c.careful.read(dir+"/cmdline", 32<<10))
+	p.remoteIP = c.setEnvironment(p, c.careful.read(dir+"/environ", maxEnvironment))
 	p.cgroup = procfs.CgroupPath(readSome(dir+"/cgroup", 64<<10))
 	c.home(p)
 	if p.name == "" {
@@ -139,6 +139,7 @@ func (c *Collector) onExec(r *record.Exec) {
 	p = c.cache.exec(p, r.Time)
 	c.applyExec(p, r, extra)
 	row := c.processRow("ProcessCreated", c.clock.time(r.Time), p)
+	noteHidden(extra, p)
 	row.AdditionalFields = toJSON(extra)
 	p.reported = true
 	var parentImage *image
@@ -164,7 +165,7 @@ func (c *Collector) applyExec(p *process, r *record.Exec, extra map[string]any) 
 	p.fileless = r.ExeNameless || r.Image.Nlink == 0 && r.Image.Ino != 0
 	p.size = r.Image.Size
 	p.cwd = r.Cwd
-	p.cmdline = commandLine(r.Args)
+	c.setArguments(p, r.Args)
 	if r.Flags&record.FlagArgsCut != 0 {
 		extra["CommandLineBytes"] = r.ArgsTotal
 	}
@@ -180,11 +181,9 @@ func (c *Collector) applyExec(p *process, r *record.Exec, extra map[string]any) 
 		}
 	}
 	if r.Flags&record.FlagUnreadable != 0 && len(r.Args) == 0 {
-		p.cmdline = commandLine(c.ask(p.key, "cmdline", 32<<10))
+		c.setArguments(p, c.ask(p.key, "cmdline", 32<<10))
 	}
-	var remote string
-	p.env, remote = environment(env)
-	if remote != "" {
+	if remote := c.setEnvironment(p, env); remote != "" {
 		p.remoteIP = remote
 	}
 	if r.LoginUID != record.Unset && r.LoginUID != r.UID {
@@ -219,8 +218,10 @@ func (c *Collector) onExit(r *record.Exit) {
 	if !p.reported {
 		// Its start was lost: what it has from its parent is not its own.
 		p.name, p.path, p.cmdline, p.env, p.img, p.size, p.fileless = r.Comm, "", "", "", nil, 0, false
+		p.hiddenInLine, p.hiddenInEnv = nil, nil
 		extra["StartLost"] = true
 	}
+	noteHidden(extra, p)
 	row := c.processRow("ProcessExited", c.clock.time(r.Time), p)
 	if !r.CodeUnknown {
 		row.ProcessExitCode = event.LongOf(int64(r.Code >> 8 & 0xff))

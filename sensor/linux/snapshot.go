@@ -43,6 +43,9 @@ func (c *Collector) snapshot() {
 	for _, p := range found {
 		row := c.processRow("ProcessFound", now, p)
 		row.IsSnapshot = true
+		extra := map[string]any{}
+		noteHidden(extra, p)
+		row.AdditionalFields = toJSON(extra)
 		p.reported, p.found = true, true
 		var parentImage *image
 		if p.parent != nil {

@@ -66,8 +66,9 @@ var keptVariables = []string{
 const maxVariable = 1024
 
 // environment picks the kept variables out of NUL-separated text and returns
-// them as a JSON object, with the address that SSH_CONNECTION names.
-func environment(env []byte) (object, remoteIP string) {
+// them as a JSON object, with the address that SSH_CONNECTION names. Their
+// values go through hide.
+func environment(env []byte, hide func(string) string) (object, remoteIP string) {
 	kept := map[string]string{}
 	for v := range bytes.SplitSeq(env, []byte{0}) {
 		i := bytes.IndexByte(v, '=')
@@ -87,7 +88,7 @@ func environment(env []byte) (object, remoteIP string) {
 		case name == "SSH_CONNECTION":
 			remoteIP = firstAddress(value)
 		}
-		kept[name] = value
+		kept[name] = hide(value)
 	}
 	return toJSON(kept), remoteIP
 }

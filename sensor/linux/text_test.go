@@ -45,7 +45,7 @@ func TestEnvironmentKeepsOnlyWhatTells(t *testing.T) {
 		"https_proxy=http://user:pass@proxy.test:3128/", "SSH_CONNECTION=192.0.2.5%eth0 50000 192.0.2.1 22",
 		"HISTFILE=", "novalue", "=odd", "LD_PRELOADX=no", "PYTHONPATH=" + strings.Repeat("p", 5000),
 	}, "\x00")
-	object, remote := environment([]byte(env))
+	object, remote := environment([]byte(env), func(v string) string { return v })
 	var got map[string]string
 	if err := json.Unmarshal([]byte(object), &got); err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func FuzzArguments(f *testing.F) {
 	f.Add([]byte("LD_PRELOAD=\xff\x00https_proxy=http://[::1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		line := commandLine(b)
-		object, _ := environment(b)
+		object, _ := environment(b, strings.ToUpper)
 		if !utf8.ValidString(line) || !utf8.ValidString(object) {
 			t.Fatalf("not text: %q %q", line, object)
 		}
