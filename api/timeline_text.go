@@ -35,6 +35,8 @@ var sentences = map[string]string{
 	"SensorStarted":              "The sensor started",
 	"SensorStopped":              "The sensor stopped",
 	"SensorLoss":                 "The sensor lost events",
+	"SensorShedding":             "The sensor collects more or less, to stay within its budget",
+	"EventsSummarized":           "Events were left out by a limit and counted",
 	"SensorGap":                  "Batches of this device never arrived",
 	"SensorNote":                 "The sensor told of its health",
 	"DeviceSilent":               "Nothing was heard of the device",

@@ -171,7 +171,8 @@ int udp_egress(struct __sk_buff *skb)
 			.netns = BPF_CORE_READ(t, nsproxy, net_ns, ns.inum),
 		};
 		bpf_map_update_elem(&askers, &key.cookie, &o, BPF_ANY);
-		dns(skb, &d, DNS_QUERY, NULL);
+		if (!left_out(CLASS_DNS, o.pid, o.start))
+			dns(skb, &d, DNS_QUERY, NULL);
 		return 1;
 	}
 	__builtin_memcpy(key.raddr, d.daddr, 16);
@@ -180,6 +181,8 @@ int udp_egress(struct __sk_buff *skb)
 		return 1;
 	now = bpf_ktime_get_boot_ns();
 	bpf_map_update_elem(&flows, &key, &now, BPF_ANY);
+	if (left_out_here(CLASS_FLOW))
+		return 1;
 
 	struct net_record *r = bpf_ringbuf_reserve(&bulk, sizeof(*r), 0);
 	if (!r) {
@@ -220,7 +223,7 @@ int udp_ingress(struct __sk_buff *skb)
 		return 1;
 	}
 	o = bpf_map_lookup_elem(&askers, &cookie);
-	if (o && bpf_map_lookup_elem(&excluded, &o->pid))
+	if (o && (bpf_map_lookup_elem(&excluded, &o->pid) || left_out(CLASS_DNS, o->pid, o->start)))
 		return 1;
 	dns(skb, &d, DNS_ANSWER, o);
 	return 1;
@@ -249,7 +252,7 @@ static __always_inline int bound(struct bpf_sock *sk, const u32 family)
 	if (sk->protocol != IPPROTO_UDP)
 		return 1;
 	cookie = bpf_get_socket_cookie(sk);
-	if (bpf_map_delete_elem(&binding, &cookie) || is_excluded())
+	if (bpf_map_delete_elem(&binding, &cookie) || is_excluded() || left_out_here(CLASS_LISTEN))
 		return 1;
 	r = bpf_ringbuf_reserve(&bulk, sizeof(*r), 0);
 	if (!r) {

@@ -18,10 +18,12 @@ import (
 const (
 	DNSMapAskers      = "askers"
 	DNSMapBinding     = "binding"
+	DNSMapBuckets     = "buckets"
 	DNSMapBulk        = "bulk"
 	DNSMapCounters    = "counters"
 	DNSMapExcluded    = "excluded"
 	DNSMapFlows       = "flows"
+	DNSMapLimits      = "limits"
 	DNSMapPriority    = "priority"
 	DNSMapWoken       = "woken"
 	DNSProgUdpBind4   = "udp_bind4"
@@ -88,10 +90,12 @@ type DNSProgramSpecs struct {
 type DNSMapSpecs struct {
 	Askers   *ebpf.MapSpec `ebpf:"askers"`
 	Binding  *ebpf.MapSpec `ebpf:"binding"`
+	Buckets  *ebpf.MapSpec `ebpf:"buckets"`
 	Bulk     *ebpf.MapSpec `ebpf:"bulk"`
 	Counters *ebpf.MapSpec `ebpf:"counters"`
 	Excluded *ebpf.MapSpec `ebpf:"excluded"`
 	Flows    *ebpf.MapSpec `ebpf:"flows"`
+	Limits   *ebpf.MapSpec `ebpf:"limits"`
 	Priority *ebpf.MapSpec `ebpf:"priority"`
 	Woken    *ebpf.MapSpec `ebpf:"woken"`
 }
@@ -124,10 +128,12 @@ func (o *DNSObjects) Close() error {
 type DNSMaps struct {
 	Askers   *ebpf.Map `ebpf:"askers"`
 	Binding  *ebpf.Map `ebpf:"binding"`
+	Buckets  *ebpf.Map `ebpf:"buckets"`
 	Bulk     *ebpf.Map `ebpf:"bulk"`
 	Counters *ebpf.Map `ebpf:"counters"`
 	Excluded *ebpf.Map `ebpf:"excluded"`
 	Flows    *ebpf.Map `ebpf:"flows"`
+	Limits   *ebpf.Map `ebpf:"limits"`
 	Priority *ebpf.Map `ebpf:"priority"`
 	Woken    *ebpf.Map `ebpf:"woken"`
 }
@@ -136,10 +142,12 @@ func (m *DNSMaps) Close() error {
 	return _DNSClose(
 		m.Askers,
 		m.Binding,
+		m.Buckets,
 		m.Bulk,
 		m.Counters,
 		m.Excluded,
 		m.Flows,
+		m.Limits,
 		m.Priority,
 		m.Woken,
 	)

@@ -232,6 +232,7 @@ static __always_inline void closing(struct file *f)
 		// look like not the last: user space tells of it if nothing follows.
 		if (o.flags & (FILE_HELD | FILE_REPORTED) || !written(&o, inode, pos))
 			return;
+		// One that is left out counts as told: its last close is another event.
 		known->flags |= FILE_HELD;
 	} else {
 		if (bpf_map_delete_elem(&open_files, &key))
@@ -246,6 +247,8 @@ static __always_inline void closing(struct file *f)
 			return;
 		}
 	}
+	if (left_out_here(CLASS_FILE))
+		return;
 	file_scratch *s = scratch();
 	if (!s) {
 		if (held)
@@ -437,7 +440,7 @@ static __always_inline u32 put_base(file_scratch *s, struct task_struct *t, s32 
 static __always_inline int path_op(u32 op, u32 class, u32 arg, s32 dfd1, u64 name1, s32 dfd2, u64 name2)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	if (is_excluded())
+	if (is_excluded() || left_out_here(class))
 		return 0;
 	file_scratch *s = scratch();
 	if (!s) {

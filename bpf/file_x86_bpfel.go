@@ -16,11 +16,13 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	FileMapBuckets          = "buckets"
 	FileMapBulk             = "bulk"
 	FileMapCounters         = "counters"
 	FileMapExcluded         = "excluded"
 	FileMapFdChunks         = "fd_chunks"
 	FileMapFileScratchMap   = "file_scratch_map"
+	FileMapLimits           = "limits"
 	FileMapOpenFiles        = "open_files"
 	FileMapPriority         = "priority"
 	FileMapWatching         = "watching"
@@ -119,11 +121,13 @@ type FileProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type FileMapSpecs struct {
+	Buckets        *ebpf.MapSpec `ebpf:"buckets"`
 	Bulk           *ebpf.MapSpec `ebpf:"bulk"`
 	Counters       *ebpf.MapSpec `ebpf:"counters"`
 	Excluded       *ebpf.MapSpec `ebpf:"excluded"`
 	FdChunks       *ebpf.MapSpec `ebpf:"fd_chunks"`
 	FileScratchMap *ebpf.MapSpec `ebpf:"file_scratch_map"`
+	Limits         *ebpf.MapSpec `ebpf:"limits"`
 	OpenFiles      *ebpf.MapSpec `ebpf:"open_files"`
 	Priority       *ebpf.MapSpec `ebpf:"priority"`
 	Watching       *ebpf.MapSpec `ebpf:"watching"`
@@ -156,11 +160,13 @@ func (o *FileObjects) Close() error {
 //
 // It can be passed to LoadFileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type FileMaps struct {
+	Buckets        *ebpf.Map `ebpf:"buckets"`
 	Bulk           *ebpf.Map `ebpf:"bulk"`
 	Counters       *ebpf.Map `ebpf:"counters"`
 	Excluded       *ebpf.Map `ebpf:"excluded"`
 	FdChunks       *ebpf.Map `ebpf:"fd_chunks"`
 	FileScratchMap *ebpf.Map `ebpf:"file_scratch_map"`
+	Limits         *ebpf.Map `ebpf:"limits"`
 	OpenFiles      *ebpf.Map `ebpf:"open_files"`
 	Priority       *ebpf.Map `ebpf:"priority"`
 	Watching       *ebpf.Map `ebpf:"watching"`
@@ -169,11 +175,13 @@ type FileMaps struct {
 
 func (m *FileMaps) Close() error {
 	return _FileClose(
+		m.Buckets,
 		m.Bulk,
 		m.Counters,
 		m.Excluded,
 		m.FdChunks,
 		m.FileScratchMap,
+		m.Limits,
 		m.OpenFiles,
 		m.Priority,
 		m.Watching,

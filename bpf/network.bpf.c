@@ -71,7 +71,7 @@ static __always_inline void outcome(struct sock *sk, u32 op)
 	struct connection *c = bpf_map_lookup_elem(&connections, &key);
 	struct net_record *r;
 
-	if (!c || !c->hidden) {
+	if (!c || (!c->hidden && !left_out(CLASS_CONNECT, c->pid, c->start))) {
 		r = begin(CLASS_CONNECT);
 		if (r) {
 			fill_owner(&r->h, REC_NET, sizeof(*r), c ? c->pid : 0, c ? c->start : 0);
@@ -119,7 +119,7 @@ static __always_inline void closed(struct sock *sk, u32 state)
 		bpf_map_delete_elem(&connections, &key);
 		return;
 	}
-	r = begin_stream(CLASS_CLOSE);
+	r = c && left_out(CLASS_CLOSE, c->pid, c->start) ? NULL : begin_stream(CLASS_CLOSE);
 	if (r) {
 		fill_owner(&r->n.h, REC_STREAM, sizeof(*r), c ? c->pid : 0, c ? c->start : 0);
 		r->n.h.netns = netns_of(sk);
@@ -161,7 +161,7 @@ static __always_inline void listens(struct sock *sk)
 {
 	struct net_record *r;
 
-	if (is_excluded())
+	if (is_excluded() || left_out_here(CLASS_LISTEN))
 		return;
 	r = begin(CLASS_LISTEN);
 	if (!r)
@@ -282,7 +282,7 @@ static __always_inline int accepted(s64 fd)
 	if ((family != AF_INET && family != AF_INET6) || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
 		return 0;
 	opened = adopt(t, sk);
-	if (is_excluded())
+	if (is_excluded() || left_out_here(CLASS_ACCEPT))
 		return 0;
 	r = begin_stream(CLASS_ACCEPT);
 	if (!r)
@@ -345,7 +345,7 @@ int network_connect(struct sys_exit_frame *c)
 		return 0;
 	if (a.family == AF_INET6 && bpf_probe_read_user(&a, 24, (void *)user))
 		return 0;
-	if (a.family != AF_INET && a.family != AF_INET6)
+	if ((a.family != AF_INET && a.family != AF_INET6) || left_out_here(CLASS_CONNECT))
 		return 0;
 	r = begin(CLASS_CONNECT);
 	if (!r)

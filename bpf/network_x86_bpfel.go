@@ -16,12 +16,14 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	NetworkMapBuckets         = "buckets"
 	NetworkMapBulk            = "bulk"
 	NetworkMapConnections     = "connections"
 	NetworkMapCounters        = "counters"
 	NetworkMapExcluded        = "excluded"
 	NetworkMapFailed          = "failed"
 	NetworkMapInside          = "inside"
+	NetworkMapLimits          = "limits"
 	NetworkMapPriority        = "priority"
 	NetworkMapWoken           = "woken"
 	NetworkProgNetworkAccept  = "network_accept"
@@ -84,12 +86,14 @@ type NetworkProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type NetworkMapSpecs struct {
+	Buckets     *ebpf.MapSpec `ebpf:"buckets"`
 	Bulk        *ebpf.MapSpec `ebpf:"bulk"`
 	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
 	Excluded    *ebpf.MapSpec `ebpf:"excluded"`
 	Failed      *ebpf.MapSpec `ebpf:"failed"`
 	Inside      *ebpf.MapSpec `ebpf:"inside"`
+	Limits      *ebpf.MapSpec `ebpf:"limits"`
 	Priority    *ebpf.MapSpec `ebpf:"priority"`
 	Woken       *ebpf.MapSpec `ebpf:"woken"`
 }
@@ -120,24 +124,28 @@ func (o *NetworkObjects) Close() error {
 //
 // It can be passed to LoadNetworkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type NetworkMaps struct {
+	Buckets     *ebpf.Map `ebpf:"buckets"`
 	Bulk        *ebpf.Map `ebpf:"bulk"`
 	Connections *ebpf.Map `ebpf:"connections"`
 	Counters    *ebpf.Map `ebpf:"counters"`
 	Excluded    *ebpf.Map `ebpf:"excluded"`
 	Failed      *ebpf.Map `ebpf:"failed"`
 	Inside      *ebpf.Map `ebpf:"inside"`
+	Limits      *ebpf.Map `ebpf:"limits"`
 	Priority    *ebpf.Map `ebpf:"priority"`
 	Woken       *ebpf.Map `ebpf:"woken"`
 }
 
 func (m *NetworkMaps) Close() error {
 	return _NetworkClose(
+		m.Buckets,
 		m.Bulk,
 		m.Connections,
 		m.Counters,
 		m.Excluded,
 		m.Failed,
 		m.Inside,
+		m.Limits,
 		m.Priority,
 		m.Woken,
 	)

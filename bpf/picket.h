@@ -400,7 +400,8 @@ struct action_record {
 };
 
 // ---- maps ---------------------------------------------------------------
-struct counter { u64 produced, lost, filtered; };
+// limited: left out by a rate limit or by shedding, and told of in a summary.
+struct counter { u64 produced, lost, filtered, limited; };
 
 // One row of classes for each processor, sized by user space, which reads it
 // as memory: a system call on a map keeps tracepoint programs of its processor
@@ -430,6 +431,29 @@ struct {
 	__type(key, u32);
 	__type(value, u32);
 } excluded SEC(".maps");
+
+// How much of a class may be told: a token bucket as the time that one event
+// takes and the time that may be saved up, for each process and for all.
+struct limit {
+	u64 interval, allowance;         // of one process, ns; interval 0: no limit
+	u64 all_interval, all_allowance; // of the host
+	u32 off, pad;                    // nothing is told
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CLASS_MAX);
+	__type(key, u32);
+	__type(value, struct limit);
+} limits SEC(".maps");
+
+struct bucket_key { u64 start; u32 pid, class; };
+struct bucket { u64 due, limited; }; // when the bucket is empty again; how many were left out
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct bucket_key);
+	__type(value, struct bucket);
+} buckets SEC(".maps");
 
 // When each ring last woke user space.
 struct {
@@ -486,6 +510,43 @@ static __always_inline u64 wake_flags(void *ring, u32 which, u64 now)
 	return BPF_RB_NO_WAKEUP;
 }
 
+// Takes one event out of a bucket. Two processors that do so at once may let
+// one event too many through, but count each that is left out.
+static __always_inline bool bucket_empty(u32 class, u32 pid, u64 start, u64 now, u64 interval, u64 allowance)
+{
+	struct bucket_key key = { .start = start, .pid = pid, .class = class };
+	struct bucket *b = bpf_map_lookup_elem(&buckets, &key);
+	if (!b) {
+		struct bucket fresh = { .due = now + interval };
+		bpf_map_update_elem(&buckets, &key, &fresh, BPF_NOEXIST);
+		return false;
+	}
+	u64 due = b->due > now ? b->due : now;
+	if (due - now > allowance) {
+		__sync_fetch_and_add(&b->limited, 1);
+		return true;
+	}
+	b->due = due + interval;
+	return false;
+}
+
+// Whether an event of a process is to be left out, and counts it then.
+static __noinline bool left_out(u32 class, u32 pid, u64 start)
+{
+	struct limit *l = bpf_map_lookup_elem(&limits, &class);
+	if (!l || (!l->off && !l->interval && !l->all_interval))
+		return false;
+	u64 now = bpf_ktime_get_boot_ns();
+	if (!l->off &&
+	    !(l->interval && bucket_empty(class, pid, start, now, l->interval, l->allowance)) &&
+	    !(l->all_interval && bucket_empty(class, 0, 0, now, l->all_interval, l->all_allowance)))
+		return false;
+	struct counter *c = counter_of(class);
+	if (c)
+		__sync_fetch_and_add(&c->limited, 1);
+	return true;
+}
+
 static __always_inline bool is_excluded(void)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
@@ -521,6 +582,13 @@ static __always_inline void fill_header(struct header *h, struct task_struct *t,
 	h->sid = BPF_CORE_READ(t, signal, pids[3], numbers[0].nr); // PIDTYPE_SID
 	h->netns = BPF_CORE_READ(t, nsproxy, net_ns, ns.inum);
 	bpf_probe_read_kernel(h->comm, sizeof(h->comm), t->comm);
+}
+
+// The same for the running process.
+static __always_inline bool left_out_here(u32 class)
+{
+	struct task_struct *t = (void *)bpf_get_current_task();
+	return left_out(class, bpf_get_current_pid_tgid() >> 32, BPF_CORE_READ(t, group_leader, start_boottime));
 }
 
 // A header for an event of a remembered process, seen where another runs.

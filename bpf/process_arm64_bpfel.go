@@ -16,9 +16,11 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	ProcessMapBuckets           = "buckets"
 	ProcessMapBulk              = "bulk"
 	ProcessMapCounters          = "counters"
 	ProcessMapExcluded          = "excluded"
+	ProcessMapLimits            = "limits"
 	ProcessMapPriority          = "priority"
 	ProcessMapProcessScratchMap = "process_scratch_map"
 	ProcessMapWoken             = "woken"
@@ -80,9 +82,11 @@ type ProcessProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProcessMapSpecs struct {
+	Buckets           *ebpf.MapSpec `ebpf:"buckets"`
 	Bulk              *ebpf.MapSpec `ebpf:"bulk"`
 	Counters          *ebpf.MapSpec `ebpf:"counters"`
 	Excluded          *ebpf.MapSpec `ebpf:"excluded"`
+	Limits            *ebpf.MapSpec `ebpf:"limits"`
 	Priority          *ebpf.MapSpec `ebpf:"priority"`
 	ProcessScratchMap *ebpf.MapSpec `ebpf:"process_scratch_map"`
 	Woken             *ebpf.MapSpec `ebpf:"woken"`
@@ -114,9 +118,11 @@ func (o *ProcessObjects) Close() error {
 //
 // It can be passed to LoadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProcessMaps struct {
+	Buckets           *ebpf.Map `ebpf:"buckets"`
 	Bulk              *ebpf.Map `ebpf:"bulk"`
 	Counters          *ebpf.Map `ebpf:"counters"`
 	Excluded          *ebpf.Map `ebpf:"excluded"`
+	Limits            *ebpf.Map `ebpf:"limits"`
 	Priority          *ebpf.Map `ebpf:"priority"`
 	ProcessScratchMap *ebpf.Map `ebpf:"process_scratch_map"`
 	Woken             *ebpf.Map `ebpf:"woken"`
@@ -124,9 +130,11 @@ type ProcessMaps struct {
 
 func (m *ProcessMaps) Close() error {
 	return _ProcessClose(
+		m.Buckets,
 		m.Bulk,
 		m.Counters,
 		m.Excluded,
+		m.Limits,
 		m.Priority,
 		m.ProcessScratchMap,
 		m.Woken,

@@ -58,6 +58,8 @@ type Collector struct {
 
 	clock      *clock
 	lost, sent *tally
+	limited    *tally // left out by limits and shedding
+	frugal     *frugal
 	out        *outbox
 	hash       *hasher
 	careful    *careful
@@ -118,7 +120,7 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 
 // assemble puts a collector together that is not attached to anything.
 func assemble(o Options, host string, u *users, root string, paths logon.Paths) *Collector {
-	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(),
+	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(), limited: newTally(), frugal: newFrugal(),
 		users: u, plans: newPlans(), names: newNames(), found: newFoundStreams(),
 		held: map[heldKey]*record.File{}, inbox: make(chan func(), 256)}
 	c.builtin, _ = redact.New(redact.Policy{}, nil) // fails on rules of a policy alone
@@ -141,6 +143,7 @@ func (c *Collector) openKernel() error {
 			c.log.Warn("process cannot be excluded", "error", err)
 		}
 	}
+	c.applyLimits()
 	r, err := c.kernel.Rings()
 	c.rings = r
 	return err
@@ -320,6 +323,7 @@ func (c *Collector) finish() error {
 	c.runInbox()
 	c.releasePatient(true)
 	c.releaseHeld(c.clock.now(), true)
+	c.tellLimited()
 	c.countLosses()
 	c.tellLosses()
 	if err != nil {
@@ -418,6 +422,7 @@ func (c *Collector) onRecord(rec any) {
 type beat struct {
 	c                          *Collector
 	tick, losses, clock, sweep time.Time
+	limited                    time.Time
 }
 
 func newBeat(c *Collector) *beat {
@@ -429,6 +434,11 @@ func (b *beat) at(now time.Time) {
 	if now.Sub(b.tick) >= tick {
 		b.tick = now
 		b.c.countLosses()
+		b.c.govern(now)
+		if now.Sub(b.limited) >= summarize {
+			b.limited = now
+			b.c.tellLimited()
+		}
 		b.c.users.refresh()
 		b.c.cache.expire(b.c.clock.now())
 		b.c.releaseHeld(b.c.clock.now(), false)

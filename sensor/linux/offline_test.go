@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -35,7 +36,7 @@ func newOffline(t testing.TB, paths logon.Paths) *offline {
 	t.Helper()
 	f := &offline{}
 	var id int64
-	o := Options{DeviceID: testDevice, BootID: "7d444840-9dc0-11d1-b245-5ffdce74fad2",
+	o := Options{DeviceID: testDevice, Log: slog.New(slog.DiscardHandler), BootID: "7d444840-9dc0-11d1-b245-5ffdce74fad2",
 		Sink:         func(r event.Row) bool { f.rows = append(f.rows, r); return true },
 		NextReportID: func() int64 { id++; return id }}
 	f.Collector = assemble(o, "host.test", newUsers("testdata/etc/passwd", "testdata/etc/group"), t.TempDir(), paths)

@@ -11,7 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-const counterSize = 24 // three 64-bit numbers
+const counterSize = 32 // four 64-bit numbers
 
 // Class is one kind of kernel event that is counted by itself.
 type Class struct {
@@ -50,7 +50,9 @@ var Classes = []Class{
 var classNested = len(Classes) - 1
 
 // Counter is one entry of the counters map, summed over processors.
-type Counter struct{ Produced, Lost, Filtered uint64 }
+//
+// Limited events were left out by a limit, and are told of in a summary.
+type Counter struct{ Produced, Lost, Filtered, Limited uint64 }
 
 // Counters sums the counters of each class over processors.
 func (k *Kernel) Counters() ([]Counter, error) {
@@ -72,6 +74,7 @@ func sumCounters(b []byte) []Counter {
 		n.Produced += binary.LittleEndian.Uint64(b)
 		n.Lost += binary.LittleEndian.Uint64(b[8:])
 		n.Filtered += binary.LittleEndian.Uint64(b[16:])
+		n.Limited += binary.LittleEndian.Uint64(b[24:])
 		b = b[counterSize:]
 	}
 	return sums

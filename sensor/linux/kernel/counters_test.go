@@ -18,10 +18,11 @@ func TestSumCounters(t *testing.T) {
 			binary.LittleEndian.PutUint64(at, uint64(class))
 			binary.LittleEndian.PutUint64(at[8:], uint64(cpu))
 			binary.LittleEndian.PutUint64(at[16:], 1)
+			binary.LittleEndian.PutUint64(at[24:], 2)
 		}
 	}
 	for class, n := range sumCounters(b) {
-		if want := (Counter{uint64(3 * class), 3, 3}); n != want {
+		if want := (Counter{uint64(3 * class), 3, 3, 6}); n != want {
 			t.Errorf("class %d: %+v, want %+v", class, n, want)
 		}
 	}

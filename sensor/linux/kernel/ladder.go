@@ -72,7 +72,7 @@ const (
 const maxSnapshot = 64 << 20 // bytes of task records
 
 // sharedMaps are one for all families.
-var sharedMaps = []string{"counters", "priority", "bulk", "excluded", "woken"}
+var sharedMaps = []string{"counters", "priority", "bulk", "excluded", "woken", "limits", "buckets"}
 
 // Kernel holds what was loaded into it.
 type Kernel struct {

@@ -320,3 +320,17 @@ func CgroupPath(b []byte) string {
 	}
 	return best
 }
+
+// Resident is the memory of a process that is in use, in bytes; of this one
+// for "self".
+func Resident(pid string) uint64 {
+	f := strings.Fields(string(ReadSome("/proc/"+pid+"/statm", 256)))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseUint(f[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * uint64(os.Getpagesize())
+}

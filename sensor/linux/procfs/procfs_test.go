@@ -52,7 +52,7 @@ func TestStartTicks(t *testing.T) {
 func TestExecOfARealProcess(t *testing.T) {
 	t.Parallel()
 	p := &FS{}
-	c := exec.Command("/bin/sleep", "60", "a b")
+	c := exec.Command("/bin/sh", "-c", "sleep 60; true", "a b")
 	c.Dir, c.Env = "/usr", []string{"LD_PRELOAD=", "X=1"}
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func TestExecOfARealProcess(t *testing.T) {
 	if !ok {
 		t.Fatal("the process is not found")
 	}
-	if string(r.Args) != "/bin/sleep\x0060\x00a b\x00" || string(r.Env) != "LD_PRELOAD=\x00X=1\x00" || r.Cwd != "/usr" || !strings.HasSuffix(r.Exe, "/sleep") {
+	if string(r.Args) != "/bin/sh\x00-c\x00sleep 60; true\x00a b\x00" || string(r.Env) != "LD_PRELOAD=\x00X=1\x00" || r.Cwd != "/usr" || !strings.HasSuffix(r.Exe, "sh") {
 		t.Errorf("args %q env %q cwd %q exe %q", r.Args, r.Env, r.Cwd, r.Exe)
 	}
 	if r.Time != 77 || r.PPID != uint32(os.Getpid()) || r.UID != uint32(os.Getuid()) || r.EUID != uint32(os.Geteuid()) || r.Start == 0 || r.ParentStart == 0 || r.Start < r.ParentStart {
