@@ -3,6 +3,8 @@
 
 // UDP as it passes the control group: names asked for and answered, the first
 // datagram that a socket sends to each peer, and ports that programs choose.
+// Older kernels have no helper that tells a program on packets which process runs.
+#define CURRENT_PID() BPF_CORE_READ(current_task(), tgid)
 #include "picket.h"
 
 #define AF_INET 2
@@ -110,14 +112,14 @@ static __always_inline void send_dns(struct __sk_buff *skb, struct datagram *d, 
 {
 	const u32 size = __builtin_offsetof(struct dns_record, payload) + room;
 	struct dns_record *r = bpf_ringbuf_reserve(&bulk, size, 0);
-	u32 n = total;
+	s64 n = total; // signed, so that "more than zero" is a bound that verifiers keep
 
 	if (!r) {
 		count_lost(CLASS_DNS);
 		return;
 	}
 	if (direction == DNS_QUERY)
-		fill_header(&r->h, bpf_get_current_task_btf(), REC_DNS, size);
+		fill_header(&r->h, current_task(), REC_DNS, size);
 	else
 		fill_asker(&r->h, size, o);
 	r->family = d->family;
@@ -164,9 +166,9 @@ int udp_egress(struct __sk_buff *skb)
 		return 1;
 	key.cookie = bpf_get_socket_cookie(skb);
 	if (d.dport == PORT_DNS || d.dport == PORT_MDNS) {
-		struct task_struct *t = bpf_get_current_task_btf();
+		struct task_struct *t = current_task();
 		struct udp_owner o = {
-			.pid = bpf_get_current_pid_tgid() >> 32,
+			.pid = CURRENT_PID(),
 			.start = BPF_CORE_READ(t, group_leader, start_boottime),
 			.netns = BPF_CORE_READ(t, nsproxy, net_ns, ns.inum),
 		};
@@ -189,7 +191,7 @@ int udp_egress(struct __sk_buff *skb)
 		count_lost(CLASS_FLOW);
 		return 1;
 	}
-	fill_header(&r->h, bpf_get_current_task_btf(), REC_FLOW, sizeof(*r));
+	fill_header(&r->h, current_task(), REC_FLOW, sizeof(*r));
 	r->op = NET_CONNECTED;
 	r->error = 0;
 	r->family = d.family;
@@ -259,7 +261,7 @@ static __always_inline int bound(struct bpf_sock *sk, const u32 family)
 		count_lost(CLASS_LISTEN);
 		return 1;
 	}
-	fill_header(&r->h, bpf_get_current_task_btf(), REC_NET, sizeof(*r));
+	fill_header(&r->h, current_task(), REC_NET, sizeof(*r));
 	r->op = NET_LISTEN;
 	r->error = 0;
 	r->family = family;

@@ -62,14 +62,14 @@ static __always_inline file_scratch *scratch(void)
 {
 	u32 zero = 0;
 	file_scratch *s = bpf_map_lookup_elem(&file_scratch_map, &zero);
-	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1) != 0)
+	if (!s || !take(&s->busy))
 		return NULL;
 	s->off = 0;
 	s->flags = 0;
 	return s;
 }
 
-static __always_inline void done(file_scratch *s) { __sync_lock_test_and_set(&s->busy, 0); }
+static __always_inline void done(file_scratch *s) { give(&s->busy); }
 
 static __always_inline bool send(file_scratch *s, u32 class, u64 now)
 {
@@ -95,7 +95,7 @@ static __always_inline struct file *file_of(struct task_struct *t, s64 fd)
 // ---- open ---------------------------------------------------------------
 static __always_inline int opened(s64 fd, u64 flags)
 {
-	struct task_struct *t = bpf_get_current_task_btf();
+	struct task_struct *t = current_task();
 	struct file *f;
 	struct inode *inode;
 	struct open_file o = {};
@@ -116,7 +116,7 @@ static __always_inline int opened(s64 fd, u64 flags)
 		return 0;
 	o.opened = bpf_ktime_get_boot_ns();
 	o.start = BPF_CORE_READ(t, group_leader, start_boottime);
-	o.pid = bpf_get_current_pid_tgid() >> 32;
+	o.pid = CURRENT_PID();
 	o.fd = fd;
 	o.size = BPF_CORE_READ(inode, i_size);
 	o.ino = BPF_CORE_READ(inode, i_ino);
@@ -144,7 +144,7 @@ static __always_inline int opened(s64 fd, u64 flags)
 // An argument of the system call that now returns.
 static __always_inline u64 argument(int n)
 {
-	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	struct pt_regs *regs = user_regs();
 #if defined(__TARGET_ARCH_x86)
 	switch (n) {
 	case 0: return BPF_CORE_READ(regs, di);
@@ -258,7 +258,7 @@ static __always_inline void closing(struct file *f)
 		return;
 	}
 	struct file_record *r = (void *)s->buf;
-	fill_header(&r->h, bpf_get_current_task_btf(), REC_FILE, 0);
+	fill_header(&r->h, current_task(), REC_FILE, 0);
 	r->open = o;
 	fill_image(&r->image, inode);
 	r->pos = pos;
@@ -280,7 +280,7 @@ static __always_inline void closing(struct file *f)
 SEC("tracepoint/syscalls/sys_enter_close")
 int file_close(struct sys_enter_frame *c)
 {
-	struct file *f = file_of(bpf_get_current_task_btf(), (u32)c->args[0]);
+	struct file *f = file_of(current_task(), (u32)c->args[0]);
 	if (f)
 		closing(f);
 	return 0;
@@ -288,7 +288,7 @@ int file_close(struct sys_enter_frame *c)
 
 static __always_inline int replacing(u32 old_fd, u32 new_fd)
 {
-	struct task_struct *t = bpf_get_current_task_btf();
+	struct task_struct *t = current_task();
 	if (old_fd == new_fd || !file_of(t, old_fd))
 		return 0;
 	struct file *f = file_of(t, new_fd);
@@ -310,6 +310,32 @@ struct sweep {
 	u32 next, last;
 };
 
+#ifdef PICKET_OLD
+// Functions that the verifier looks at once, not for every place and turn.
+__noinline int close_one(u64 f)
+{
+	closing((struct file *)f);
+	return 0;
+}
+
+__noinline int close_marked(u64 mask)
+{
+	u32 zero = 0;
+	struct fd_chunk *chunk = bpf_map_lookup_elem(&fd_chunks, &zero);
+
+	if (!chunk)
+		return 0;
+	_Pragma("clang loop unroll(disable)")
+	for (u32 i = 0; i < FD_CHUNK && mask; i++, mask >>= 1) {
+		u64 f = chunk->file[i];
+		if (f && (mask & 1))
+			close_one(f);
+	}
+	return 0;
+}
+
+static __always_inline void sweep_fds(struct sweep *w) { close_marked(w->mask); }
+#else
 static long sweep_fd(u64 i, struct sweep *w)
 {
 	u64 rest = w->mask >> (i & (FD_CHUNK - 1));
@@ -321,7 +347,10 @@ static long sweep_fd(u64 i, struct sweep *w)
 	return 0;
 }
 
-static long sweep_chunk(u64 i, struct sweep *w)
+static __always_inline void sweep_fds(struct sweep *w) { bpf_loop(FD_CHUNK, sweep_fd, w, 0); }
+#endif
+
+STEP long sweep_chunk(u64 i, struct sweep *w)
 {
 	u32 n = w->last - w->next;
 	if (w->next >= w->last)
@@ -342,7 +371,7 @@ static long sweep_chunk(u64 i, struct sweep *w)
 	// Always a whole chunk: the table is at least that large where it begins.
 	bpf_probe_read_kernel(w->chunk->file, sizeof(w->chunk->file), (void *)(w->table + (u64)(w->next & ~63) * 8));
 	w->mask <<= w->next & 63;
-	bpf_loop(FD_CHUNK, sweep_fd, w, 0);
+	sweep_fds(w);
 	w->next = (w->next & ~63) + 64;
 	return 0;
 }
@@ -359,14 +388,14 @@ static __always_inline void sweep(struct task_struct *t, u32 first, u32 last, bo
 	w.table = (u64)BPF_CORE_READ(table, fd);
 	w.marks = marked ? (u64)BPF_CORE_READ(table, close_on_exec) : (u64)BPF_CORE_READ(table, open_fds);
 	w.last = last < size ? last + 1 : size;
-	bpf_loop(64, sweep_chunk, &w, 0);
+	LOOP(64, sweep_chunk, &w);
 }
 
 SEC("tracepoint/syscalls/sys_enter_close_range")
 int file_close_range(struct sys_enter_frame *c)
 {
 	if (!(c->args[2] & CLOSE_RANGE_CLOEXEC) && (u32)c->args[0] <= (u32)c->args[1])
-		sweep(bpf_get_current_task_btf(), c->args[0], c->args[1], 0);
+		sweep(current_task(), c->args[0], c->args[1], 0);
 	return 0;
 }
 
@@ -395,14 +424,14 @@ int BPF_PROG(file_prepare_exec, struct task_struct *t, struct linux_binprm *bprm
 SEC("tracepoint/syscalls/sys_enter_execve")
 int file_execve(struct sys_enter_frame *c)
 {
-	sweep(bpf_get_current_task_btf(), 0, -1, 1);
+	sweep(current_task(), 0, -1, 1);
 	return 0;
 }
 
 SEC("tracepoint/syscalls/sys_enter_execveat")
 int file_execveat(struct sys_enter_frame *c)
 {
-	sweep(bpf_get_current_task_btf(), 0, -1, 1);
+	sweep(current_task(), 0, -1, 1);
 	return 0;
 }
 
@@ -439,7 +468,7 @@ static __always_inline u32 put_base(file_scratch *s, struct task_struct *t, s32 
 
 static __always_inline int path_op(u32 op, u32 class, u32 arg, s32 dfd1, u64 name1, s32 dfd2, u64 name2)
 {
-	struct task_struct *t = bpf_get_current_task_btf();
+	struct task_struct *t = current_task();
 	if (is_excluded() || left_out_here(class))
 		return 0;
 	file_scratch *s = scratch();

@@ -150,8 +150,8 @@ static __always_inline void remember(struct sock *sk, u8 side)
 	struct connection c = { .opened = bpf_ktime_get_boot_ns(), .netns = netns_of(sk), .side = side };
 
 	if (side == SIDE_CLIENT) {
-		c.pid = bpf_get_current_pid_tgid() >> 32;
-		c.start = BPF_CORE_READ(bpf_get_current_task_btf(), group_leader, start_boottime);
+		c.pid = CURRENT_PID();
+		c.start = BPF_CORE_READ(current_task(), group_leader, start_boottime);
 		c.hidden = is_excluded();
 	}
 	bpf_map_update_elem(&connections, &key, &c, BPF_ANY);
@@ -166,7 +166,7 @@ static __always_inline void listens(struct sock *sk)
 	r = begin(CLASS_LISTEN);
 	if (!r)
 		return;
-	fill_header(&r->h, bpf_get_current_task_btf(), REC_NET, sizeof(*r));
+	fill_header(&r->h, current_task(), REC_NET, sizeof(*r));
 	r->op = NET_LISTEN;
 	r->error = 0;
 	r->protocol = IPPROTO_TCP;
@@ -267,7 +267,7 @@ static __always_inline u64 adopt(struct task_struct *t, struct sock *sk)
 
 static __always_inline int accepted(s64 fd)
 {
-	struct task_struct *t = bpf_get_current_task_btf();
+	struct task_struct *t = current_task();
 	struct sock *sk;
 	struct stream_record *r;
 	u16 family;
@@ -311,7 +311,7 @@ struct address { u16 family; u16 port; u8 rest[24]; };
 SEC("tracepoint/syscalls/sys_exit_connect")
 int network_connect(struct sys_exit_frame *c)
 {
-	struct task_struct *t = bpf_get_current_task_btf();
+	struct task_struct *t = current_task();
 	struct address a = {};
 	struct net_record *r;
 	u64 key, fd, user, ino, *told;
@@ -322,7 +322,7 @@ int network_connect(struct sys_exit_frame *c)
 	default:
 		return 0;
 	}
-	struct pt_regs *regs = (void *)bpf_task_pt_regs(t);
+	struct pt_regs *regs = user_regs();
 #if defined(__TARGET_ARCH_x86)
 	fd = BPF_CORE_READ(regs, di);
 	user = BPF_CORE_READ(regs, si);

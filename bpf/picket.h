@@ -148,6 +148,7 @@ struct signal_struct {
 };
 struct sched_entity { u64 sum_exec_runtime; };
 struct task_struct {
+	void *stack;
 	u32 flags;
 	s32 exit_code;
 	s32 pid, tgid;
@@ -547,9 +548,30 @@ static __noinline bool left_out(u32 class, u32 pid, u64 start)
 	return true;
 }
 
+static __always_inline struct task_struct *current_task(void)
+{
+	return (struct task_struct *)bpf_get_current_task();
+}
+
+#ifndef CURRENT_PID
+#define CURRENT_PID() (bpf_get_current_pid_tgid() >> 32)
+#endif
+
+#define STACK_SIZE (16 << 10) // of a task in the kernel, with pages of 4 KiB
+enum bpf_func_id { BPF_FUNC_task_pt_regs = 175 };
+
+// The registers that the current task entered the kernel with. Before 5.15 no
+// helper tells: they lie at the upper end of its stack.
+static __always_inline struct pt_regs *user_regs(void)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	return (struct pt_regs *)(BPF_CORE_READ(current_task(), stack) + STACK_SIZE - bpf_core_type_size(struct pt_regs));
+}
+
 static __always_inline bool is_excluded(void)
 {
-	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	u32 pid = CURRENT_PID();
 	return bpf_map_lookup_elem(&excluded, &pid) != NULL;
 }
 
@@ -587,8 +609,7 @@ static __always_inline void fill_header(struct header *h, struct task_struct *t,
 // The same for the running process.
 static __always_inline bool left_out_here(u32 class)
 {
-	struct task_struct *t = (void *)bpf_get_current_task();
-	return left_out(class, bpf_get_current_pid_tgid() >> 32, BPF_CORE_READ(t, group_leader, start_boottime));
+	return left_out(class, CURRENT_PID(), BPF_CORE_READ(current_task(), group_leader, start_boottime));
 }
 
 // A header for an event of a remembered process, seen where another runs.
@@ -665,7 +686,32 @@ static __always_inline void fill_image(struct image_part *p, struct inode *i)
 // Scratch: where records of varying length are put together. One per
 // processor; busy guards against a program that interrupts another, whose
 // event is then counted as lost.
-#define WALK_MAX 128      // components of a path
+static __always_inline bool take(u32 *busy)
+{
+#ifdef PICKET_OLD // no such instruction before 5.12; there only interrupts come between
+	if (*(volatile u32 *)busy)
+		return false;
+	*(volatile u32 *)busy = 1;
+	return true;
+#else
+	return __sync_val_compare_and_swap(busy, 0, 1) == 0;
+#endif
+}
+
+static __always_inline void give(u32 *busy)
+{
+#ifdef PICKET_OLD
+	*(volatile u32 *)busy = 0;
+#else
+	__sync_lock_test_and_set(busy, 0);
+#endif
+}
+
+#ifdef PICKET_OLD
+#define WALK_MAX 48       // components of a path
+#else
+#define WALK_MAX 128
+#endif
 #define PATH_ROOM 4096
 
 #define SCRATCH(ROOM) struct { \

@@ -25,7 +25,7 @@ struct {
 
 struct cgroup_step { process_scratch *s; };
 
-static long cgroup_walk_step(u64 i, struct cgroup_step *c)
+STEP long cgroup_walk_step(u64 i, struct cgroup_step *c)
 {
 	process_scratch *s = c->s;
 	struct kernfs_node *kn = (void *)s->dentry;
@@ -80,7 +80,7 @@ static __always_inline u32 put_cgroup(process_scratch *s, struct task_struct *t)
 	}
 	s->dentry = (u64)BPF_CORE_READ(g, kn);
 	s->limit = before + 1024;
-	bpf_loop(16, cgroup_walk_step, &c, 0);
+	LOOP(16, cgroup_walk_step, &c);
 	return s->off - before;
 }
 
@@ -90,7 +90,7 @@ int BPF_PROG(process_exec, struct task_struct *t, s32 old_pid, struct linux_binp
 	u32 cpu = bpf_get_smp_processor_id();
 	process_scratch *s = bpf_map_lookup_elem(&process_scratch_map, &cpu);
 
-	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1) != 0) {
+	if (!s || !take(&s->busy)) {
 		count_lost(CLASS_EXEC);
 		return 0;
 	}
@@ -135,7 +135,7 @@ int BPF_PROG(process_exec, struct task_struct *t, s32 old_pid, struct linux_binp
 		count_lost(CLASS_EXEC);
 	else
 		count_produced(CLASS_EXEC);
-	__sync_lock_test_and_set(&s->busy, 0);
+	give(&s->busy);
 	return 0;
 }
 

@@ -4,11 +4,27 @@
 // defines SCRATCH_TYPE and SCRATCH_MASK before it includes this.
 #pragma once
 
+// Before 5.17 there is no bpf_loop: the steps become the body of a loop, which
+// the verifier follows turn by turn.
+#ifdef PICKET_OLD
+#define STEP static __always_inline
+#define LOOP(n, step, c) ({ \
+	u32 turns_ = 0; \
+	_Pragma("clang loop unroll(disable)") \
+	while (turns_ < (n) && !step(turns_, c)) \
+		turns_++; \
+	turns_; \
+})
+#else
+#define STEP static
+#define LOOP(n, step, c) bpf_loop(n, step, c, 0)
+#endif
+
 struct step { SCRATCH_TYPE *s; };
 
 // One component up: the name of the dentry, or from the root of a mount to
 // the place where it is mounted. Names go leaf first, each ended by NUL.
-static long walk_step(u64 i, struct step *c)
+STEP long walk_step(u64 i, struct step *c)
 {
 	SCRATCH_TYPE *s = c->s;
 	struct dentry *d = (void *)s->dentry;
@@ -54,14 +70,14 @@ static __always_inline u32 put_path(SCRATCH_TYPE *s, struct vfsmount *mnt, struc
 	s->mnt = (u64)mnt - bpf_core_field_offset(struct mount, mnt);
 	s->limit = before + PATH_ROOM;
 	s->steps = 0;
-	if (bpf_loop(WALK_MAX, walk_step, &c, 0) == WALK_MAX)
+	if (LOOP(WALK_MAX, walk_step, &c) == WALK_MAX)
 		s->flags |= FLAG_PATH_CUT;
 	return s->off - before;
 }
 
 // One piece of user memory, never across a page so that one page which is not
 // there costs only itself and what follows.
-static long copy_step(u64 i, struct step *c)
+STEP long copy_step(u64 i, struct step *c)
 {
 	SCRATCH_TYPE *s = c->s;
 	u32 off = s->off;
@@ -92,6 +108,6 @@ static __always_inline u32 put_user(SCRATCH_TYPE *s, u64 from, u64 len, u32 max)
 	u32 before = s->off;
 	s->user = from;
 	s->left = len > max ? max : len;
-	bpf_loop(max / 4096 + 2, copy_step, &c, 0);
+	LOOP(max / 4096 + 2, copy_step, &c);
 	return s->off - before;
 }

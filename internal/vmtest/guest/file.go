@@ -7,9 +7,11 @@ package guest
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/picket-edr/picket/event"
+	"golang.org/x/sys/unix"
 )
 
 var fileKinds = []Kind{
@@ -20,14 +22,14 @@ var fileKinds = []Kind{
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
 			return r.FolderPath == a.Path("new") && r.FileName == "new" && r.FileSize == 5 && r.FileMode&0o777 == 0o640 && r.FileInode != 0
 		}),
-		Rungs: []string{"tracepoint"},
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 	{
 		Name: "file modified", Hook: "file", Table: "DeviceFileEvents", Action: "FileModified",
 		Does:  "appends to a file that was there",
 		Do:    appends,
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool { return r.FolderPath == a.Path("old") && r.FileSize == 10 }),
-		Rungs: []string{"tracepoint"},
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 	{
 		Name: "file renamed", Hook: "file", Table: "DeviceFileEvents", Action: "FileRenamed",
@@ -38,14 +40,14 @@ var fileKinds = []Kind{
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
 			return r.FolderPath == a.Path("to") && r.PreviousFolderPath == a.Path("from")
 		}),
-		Rungs: []string{"tracepoint"},
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 	{
 		Name: "file deleted", Hook: "file", Table: "DeviceFileEvents", Action: "FileDeleted",
 		Does:  "removes a file by a name that is relative to the working folder",
 		Do:    func(a *Act) error { return errors.Join(os.WriteFile(a.Path("gone"), nil, 0o600), os.Remove("gone")) },
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool { return r.FolderPath == a.Path("gone") }),
-		Rungs: []string{"tracepoint"},
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 	{
 		Name: "file linked", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
@@ -56,7 +58,7 @@ var fileKinds = []Kind{
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
 			return r.FolderPath == a.Path("second") && strings.Contains(r.AdditionalFields, "HardLink")
 		}),
-		Rungs: []string{"tracepoint"},
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 	{
 		Name: "symbolic link made", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
@@ -65,7 +67,7 @@ var fileKinds = []Kind{
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
 			return r.FolderPath == a.Path("link") && strings.Contains(r.AdditionalFields, "/etc/shadow")
 		}),
-		Rungs: []string{"tracepoint"},
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 	{
 		Name: "file truncated", Hook: "file", Table: "DeviceFileEvents", Action: "FileModified",
@@ -76,14 +78,50 @@ var fileKinds = []Kind{
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
 			return r.FolderPath == a.Path("cut") && strings.Contains(r.AdditionalFields, "Truncated")
 		}),
-		Rungs: []string{"tracepoint"},
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 	{
-		Name: "file deep in folders", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
-		Does:  "makes a file forty folders down",
-		Do:    deep,
-		Match: where(func(a *Act, r *event.DeviceFileEvents) bool { return r.FolderPath == a.Path(deepName+"bottom") }),
-		Rungs: []string{"tracepoint"},
+		Name: "file forty folders down", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
+		Does:  "makes a file below forty folders",
+		Do:    deep(40),
+		Match: where(isDeep(40)),
+		Rungs: []string{"tracepoint", "tracepoint-old"},
+	},
+	{
+		Name: "file a hundred folders down", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
+		Does:  "makes a file below a hundred folders",
+		Do:    deep(100),
+		Match: where(isDeep(100)),
+		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Gaps:  []Gap{{Rung: "tracepoint-old", Why: "the row has the lowest 48 parts of the path"}},
+	},
+	{
+		Name: "file left open at the end", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
+		Does:  "writes a file and ends without closing it",
+		Do:    func(a *Act) error { return leaves(a, "left", 0) },
+		Match: where(func(a *Act, r *event.DeviceFileEvents) bool { return r.FolderPath == a.Path("left") && r.FileSize == 5 }),
+		Rungs: []string{"tracepoint", "tracepoint-old"},
+	},
+	{
+		Name: "file left open at a start", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
+		Does: "writes a file and starts another image, which closes it",
+		Do: func(a *Act) error {
+			return errors.Join(leaves(a, "left", unix.O_CLOEXEC), unix.Exec("/proc/self/exe", []string{"x", marker, "exit", "0"}, nil))
+		},
+		Match: where(func(a *Act, r *event.DeviceFileEvents) bool { return r.FolderPath == a.Path("left") && r.FileSize == 5 }),
+		Rungs: []string{"tracepoint", "tracepoint-old"},
+	},
+	{
+		Name: "files closed together", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
+		Does: "writes a file, closes a range of descriptors with it and renames it",
+		Do: func(a *Act) error {
+			return errors.Join(leaves(a, "ranged", unix.O_CLOEXEC), unix.CloseRange(100, 5000, 0),
+				os.Rename(a.Path("ranged"), a.Path("moved"))) // what ends later has the other name
+		},
+		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
+			return r.FolderPath == a.Path("ranged") && r.FileSize == 5 && r.AdditionalFields == ""
+		}),
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 }
 
@@ -99,11 +137,33 @@ func appends(a *Act) error {
 	return errors.Join(err, f.Close())
 }
 
-var deepName = strings.Repeat("d/", 40)
+// deep makes a file below n folders.
+func deep(n int) func(*Act) error {
+	return func(a *Act) error {
+		dir := a.Path(strings.Repeat("d/", n))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, "bottom"), []byte("x"), 0o600)
+	}
+}
 
-func deep(a *Act) error {
-	if err := os.MkdirAll(a.Path(deepName), 0o755); err != nil {
+func isDeep(n int) func(*Act, *event.DeviceFileEvents) bool {
+	return func(a *Act, r *event.DeviceFileEvents) bool {
+		return r.FolderPath == a.Path(strings.Repeat("d/", n)+"bottom")
+	}
+}
+
+// leaves writes a file by a high descriptor, which it does not close.
+func leaves(a *Act, name string, flags int) error {
+	fd, err := unix.Open(a.Path(name), unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(a.Path(deepName+"bottom"), []byte("x"), 0o600)
+	const high = 200
+	if err := errors.Join(unix.Dup3(fd, high, flags), unix.Close(fd)); err != nil {
+		return err
+	}
+	_, err = unix.Write(high, []byte("12345"))
+	return err
 }

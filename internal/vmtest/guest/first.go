@@ -53,8 +53,8 @@ func first(ctx context.Context) error {
 	}
 	defer results.Close()
 	kernel := os.Getenv("PICKET_KERNEL") // from the command line of the kernel
-	for _, r := range Rounds {
-		report, err := r.Run(ctx, kernel, "/tmp/"+r.Name, Kinds)
+	for i, r := range Rounds {
+		report, err := r.Run(ctx, kernel, fmt.Sprintf("/tmp/%d", i), Kinds)
 		if err != nil {
 			report.Error = err.Error()
 		}

@@ -61,6 +61,7 @@ type Round struct {
 // must attach on every kernel but those of the gaps in Rungs.
 var Rounds = []Round{
 	{Name: "best"},
+	{Name: "old programs", Rungs: map[string]string{"process": "tracepoint-old", "file": "tracepoint-old"}},
 }
 
 // Kinds are all kinds of event that are tried, in the order of the page. To

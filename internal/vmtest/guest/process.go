@@ -25,14 +25,23 @@ var processKinds = []Kind{
 			return r.ProcessCommandLine == "/proc/self/exe "+marker+" exit 3" && r.ProcessCurrentDirectory == a.Dir && r.FileName != "" &&
 				strings.HasPrefix(r.FolderPath, "/") && !r.IsFileless && r.ProcessUniqueId != "" && r.ProcessCreationTime > 0
 		}),
-		Rungs: []string{"tracepoint"},
+		Rungs: []string{"tracepoint", "tracepoint-old"},
+	},
+	{
+		Name: "program started with long arguments", Hook: "process", Table: "DeviceProcessEvents", Action: "ProcessCreated",
+		Does: "starts its own image with an argument of 20,000 bytes",
+		Do:   func(a *Act) error { return ended(a.self("exit", "3", longArgument).Run(), 3) },
+		Match: where(func(_ *Act, r *event.DeviceProcessEvents) bool {
+			return strings.HasSuffix(r.ProcessCommandLine, " "+longArgument)
+		}),
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 	{
 		Name: "program started from memory", Hook: "process", Table: "DeviceProcessEvents", Action: "ProcessCreated",
 		Does:  "copies its own image to a memory file and starts that",
 		Do:    memoryProgram,
 		Match: where(func(_ *Act, r *event.DeviceProcessEvents) bool { return r.IsFileless }),
-		Rungs: []string{"tracepoint"},
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 	{
 		Name: "process ended", Hook: "process", Table: "DeviceProcessEvents", Action: "ProcessExited",
@@ -41,16 +50,18 @@ var processKinds = []Kind{
 		Match: where(func(_ *Act, r *event.DeviceProcessEvents) bool {
 			return r.ProcessExitCode.Valid && r.ProcessExitCode.Value == 3 && r.ProcessLifetimeMs.Valid && r.ProcessCpuTimeMs.Valid
 		}),
-		Rungs: []string{"tracepoint"},
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 	{
 		Name: "process killed", Hook: "process", Table: "DeviceProcessEvents", Action: "ProcessExited",
 		Does:  "kills a process that it started",
 		Do:    kills,
 		Match: where(func(_ *Act, r *event.DeviceProcessEvents) bool { return r.ProcessExitSignal == int64(unix.SIGKILL) }),
-		Rungs: []string{"tracepoint"},
+		Rungs: []string{"tracepoint", "tracepoint-old"},
 	},
 }
+
+var longArgument = strings.Repeat("picket", 3333)
 
 // exits starts a process that ends with a code.
 func exits(code int) func(*Act) error {

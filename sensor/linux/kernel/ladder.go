@@ -43,17 +43,24 @@ type ladder struct {
 	rungs []rung
 }
 
+const (
+	processBlind = "environment beyond 8 KiB and arguments beyond 32 KiB; a program that changes its own arguments later"
+	fileBlind    = "opens by io_uring and by 32-bit programs; writes through a shared mapping after the file was closed; " +
+		"names given to unlink, rename and link are read after the call, so a program can show others, and symbolic links within them are not followed"
+	oldBlind = "; the upper part of paths with more than 48 components"
+)
+
 // ladders lists what the kernel can be asked for. Rungs that need trampolines
-// or probes go in front of those here.
+// or probes go in front of those here. The old ones are the same programs for
+// kernels that cannot loop over a function, which came with 5.17.
 func ladders() []ladder {
 	return []ladder{
-		{"process", []rung{{"tracepoint",
-			"environment beyond 8 KiB and arguments beyond 32 KiB; a program that changes its own arguments later",
-			func(k *Kernel) error { return k.family(bpf.LoadProcess, required) }}}},
-		{"file", []rung{{"tracepoint",
-			"opens by io_uring and by 32-bit programs; writes through a shared mapping after the file was closed; " +
-				"names given to unlink, rename and link are read after the call, so a program can show others, and symbolic links within them are not followed",
-			(*Kernel).openFiles}}},
+		{"process", []rung{
+			{"tracepoint", processBlind, func(k *Kernel) error { return k.family(bpf.LoadProcess, required) }},
+			{"tracepoint-old", processBlind + oldBlind, func(k *Kernel) error { return k.family(bpf.LoadProcessOld, required) }}}},
+		{"file", []rung{
+			{"tracepoint", fileBlind, func(k *Kernel) error { return k.openFiles(bpf.LoadFile) }},
+			{"tracepoint-old", fileBlind + oldBlind, func(k *Kernel) error { return k.openFiles(bpf.LoadFileOld) }}}},
 		{"network", []rung{{"tracepoint",
 			"accepts by io_uring; connections attempted by 32-bit programs without a route; raw sockets and protocols other than TCP and UDP",
 			func(k *Kernel) error { return k.family(bpf.LoadNetwork, whereKnown) }}}},
@@ -223,8 +230,8 @@ func (k *Kernel) traces(name string) bool {
 }
 
 // openFiles attaches the file programs and then lets them note what is opened.
-func (k *Kernel) openFiles() error {
-	if err := k.family(bpf.LoadFile, whereKnown); err != nil {
+func (k *Kernel) openFiles(load func() (*ebpf.CollectionSpec, error)) error {
+	if err := k.family(load, whereKnown); err != nil {
 		return err
 	}
 	k.WatchFiles(true)
