@@ -54,7 +54,7 @@ func first(ctx context.Context) error {
 	defer results.Close()
 	kernel := os.Getenv("PICKET_KERNEL") // from the command line of the kernel
 	for i, r := range Rounds {
-		report, err := r.Run(ctx, kernel, fmt.Sprintf("/tmp/%d", i), Kinds)
+		report, err := r.Run(ctx, kernel, fmt.Sprintf("/tmp/%d", i))
 		if err != nil {
 			report.Error = err.Error()
 		}

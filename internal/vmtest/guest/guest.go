@@ -51,14 +51,15 @@ func where[R any, P interface {
 	}
 }
 
-// Round is one run of the sensor in which every kind is tried.
+// Round is one run of the sensor. One that asks for rungs tries the kinds of
+// their hooks, else all kinds are tried.
 type Round struct {
 	Name  string
 	Rungs map[string]string // to take, by kind of hook; the others take the best
 }
 
-// Rounds make every rung work that a kernel has. A rung that a round asks for
-// must attach on every kernel but those of the gaps in Rungs.
+// Rounds make every rung work that a kernel has. To test a rung that is not the
+// best anywhere, add a round that asks for it.
 var Rounds = []Round{
 	{Name: "best"},
 	{Name: "old programs", Rungs: map[string]string{"process": "tracepoint-old", "file": "tracepoint-old"}},

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -84,10 +85,19 @@ func (w *watch) wait(f func() bool) {
 	}
 }
 
-// Run collects with the rungs of the round, makes every kind happen below a
+// kinds are those that the round tries: all, or those of the hooks whose rung
+// it asks for.
+func (r Round) kinds() []Kind {
+	if len(r.Rungs) == 0 {
+		return Kinds
+	}
+	return slices.DeleteFunc(slices.Clone(Kinds), func(k Kind) bool { return r.Rungs[k.Hook] == "" })
+}
+
+// Run collects with the rungs of the round, makes its kinds happen below a
 // folder, and reports what was seen.
-func (r Round) Run(ctx context.Context, kernel, below string, kinds []Kind) (Report, error) {
-	began := time.Now()
+func (r Round) Run(ctx context.Context, kernel, below string) (Report, error) {
+	began, kinds := time.Now(), r.kinds()
 	w := &watch{more: make(chan struct{}, 1)}
 	var id atomic.Int64
 	c, err := linux.Open(ctx, linux.Options{DeviceID: strings.Repeat("0", 40), Sink: w.sink, Rungs: r.Rungs,
