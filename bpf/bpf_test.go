@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var families = []string{"process", "processold", "file", "fileold", "network", "dns"}
+var families = []string{"process", "processold", "file", "fileold", "network", "dns", "stream"}
 
 // object reads a committed object, of this architecture or the other.
 func object(t *testing.T, name string) *ebpf.CollectionSpec {

@@ -6,27 +6,11 @@
 // Older kernels have no helper that tells a program on packets which process runs.
 #define CURRENT_PID() BPF_CORE_READ(current_task(), tgid)
 #include "picket.h"
+#include "inet.h"
 
-#define AF_INET 2
-#define AF_INET6 10
-#define IPPROTO_UDP 17
-#define PORT_DNS 53
 #define PORT_MDNS 5353
+#define PORT_LLMNR 5355
 #define SMALL 256
-
-// User ABI of the kernel, fixed offsets.
-struct bpf_sock { u32 bound_dev_if, family, type, protocol, mark, priority, src_ip4, src_ip6[4], src_port; };
-struct bpf_sock_addr { u32 user_family, user_ip4, user_ip6[4], user_port, family, type, protocol; };
-struct __sk_buff {
-	u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto;
-	u32 priority, ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid, data, data_end;
-	u32 napi_id, family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4], remote_port, local_port;
-	u32 data_meta;
-	__attribute__((aligned(8))) u64 flow_keys;
-	u64 tstamp;
-	u32 wire_len, gso_segs;
-	struct bpf_sock *sk;
-};
 
 struct flow { u64 cookie; u8 raddr[16]; u32 rport, pad; };
 struct udp_owner { u64 start; u32 pid, netns; };
@@ -100,6 +84,12 @@ static __always_inline bool parse(struct __sk_buff *skb, struct datagram *d)
 	return true;
 }
 
+// Ports where names are asked for in the clear.
+static __always_inline bool tells_names(u16 port)
+{
+	return port == PORT_DNS || port == PORT_MDNS || port == PORT_LLMNR;
+}
+
 static __always_inline void fill_asker(struct header *h, u32 len, struct udp_owner *o)
 {
 	fill_owner(h, REC_DNS, len, o ? o->pid : 0, o ? o->start : 0);
@@ -165,7 +155,7 @@ int udp_egress(struct __sk_buff *skb)
 	if (!parse(skb, &d) || is_excluded())
 		return 1;
 	key.cookie = bpf_get_socket_cookie(skb);
-	if (d.dport == PORT_DNS || d.dport == PORT_MDNS) {
+	if (tells_names(d.dport)) {
 		struct task_struct *t = current_task();
 		struct udp_owner o = {
 			.pid = CURRENT_PID(),
@@ -215,7 +205,7 @@ int udp_ingress(struct __sk_buff *skb)
 	if (!parse(skb, &d))
 		return 1;
 	cookie = bpf_get_socket_cookie(skb);
-	if (d.sport != PORT_DNS && d.sport != PORT_MDNS) {
+	if (!tells_names(d.sport)) {
 		// Who is spoken to first and answers has not opened a flow.
 		struct flow key = { .cookie = cookie, .rport = d.sport };
 		u64 now = 0;

@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")"
 # Those whose name ends in Old are the same sources for kernels before 5.17.
-for family in ${*:-Process ProcessOld File FileOld Network DNS}; do
+for family in ${*:-Process ProcessOld File FileOld Network DNS Stream}; do
 	source=$(echo "${family%Old}" | tr '[:upper:]' '[:lower:]').bpf.c
 	old=
 	[ "$family" = "${family%Old}" ] || old=-DPICKET_OLD

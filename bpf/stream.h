@@ -3,11 +3,7 @@
 // and for those that look at what they carry.
 #pragma once
 
-#define AF_INET 2
-#define AF_INET6 10
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-#define PORT_DNS 53
+#include "inet.h"
 
 // Who owns a connection: most of what happens to it does so in interrupt
 // context.

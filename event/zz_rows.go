@@ -507,6 +507,10 @@ type DeviceNetworkEvents struct {
 	BytesSent                                    Long   // Bytes of payload that this host sent, on ConnectionClosed.
 	BytesReceived                                Long   // Bytes of payload that this host received, on ConnectionClosed.
 	ConnectionDurationMs                         Long   // How long the connection lasted, on ConnectionClosed; null when it was open before the sensor started.
+	ServerName                                   string // Server that a TLS client asked for, on SslConnectionInspected.
+	TlsVersion                                   string // Highest version that a TLS client offers: SSLv3, TLSv10, TLSv11, TLSv12, TLSv13.
+	Ja3                                          string // JA3 fingerprint of a TLS client.
+	Ja4                                          string // JA4 fingerprint of a TLS client.
 }
 
 // Table returns the table that the row belongs to.
@@ -590,6 +594,10 @@ func (r *DeviceNetworkEvents) visit(v visitor) {
 	v.optional(74, &r.BytesSent)
 	v.optional(75, &r.BytesReceived)
 	v.optional(76, &r.ConnectionDurationMs)
+	v.text(77, &r.ServerName)
+	v.text(78, &r.TlsVersion)
+	v.text(79, &r.Ja3)
+	v.text(80, &r.Ja4)
 }
 
 // DeviceRegistryEvents is one row of the table of that name.

@@ -71,6 +71,7 @@ type Collector struct {
 	cache      *cache
 	names      *names
 	found      *foundStreams
+	streams    *streams
 	logons     *logon.Watcher
 	sources    []*source
 	watcher    *watcher
@@ -121,7 +122,7 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 // assemble puts a collector together that is not attached to anything.
 func assemble(o Options, host string, u *users, root string, paths logon.Paths) *Collector {
 	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(), limited: newTally(), frugal: newFrugal(),
-		users: u, plans: newPlans(), names: newNames(), found: newFoundStreams(),
+		users: u, plans: newPlans(), names: newNames(), found: newFoundStreams(), streams: newStreams(),
 		held: map[heldKey]*record.File{}, inbox: make(chan func(), 256)}
 	c.builtin, _ = redact.New(redact.Policy{}, nil) // fails on rules of a policy alone
 	c.cache = newCache(o.DeviceID, o.BootID, c.clock, c.lost)
@@ -321,6 +322,7 @@ func (c *Collector) finish() error {
 	err := c.kernel.Detach()
 	c.drainAll()
 	c.runInbox()
+	c.endStreams()
 	c.releasePatient(true)
 	c.releaseHeld(c.clock.now(), true)
 	c.tellLimited()
@@ -411,6 +413,8 @@ func (c *Collector) onRecord(rec any) {
 		c.onNet(r)
 	case *record.Stream:
 		c.onStream(r)
+	case *record.Payload:
+		c.onPayload(r)
 	case *record.DNS:
 		c.onDNS(r)
 	case *record.Action:

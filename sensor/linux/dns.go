@@ -143,12 +143,14 @@ func codeName(c dnsmessage.RCode) string {
 
 // onDNS tells of a name that was asked for or answered. What is no such
 // message, but uses its port, is told as a flow.
-func (c *Collector) onDNS(r *record.DNS) {
+func (c *Collector) onDNS(r *record.DNS) { c.tellNames(r, 17) }
+
+func (c *Collector) tellNames(r *record.DNS, protocol uint16) {
 	p := c.actor(&r.Header)
 	m, err := parseDNS(r.Payload)
 	if err != nil {
 		c.lost.add("decode.dns", 1)
-		if r.Direction == record.DNSQuery {
+		if r.Direction == record.DNSQuery && protocol == 17 {
 			row := c.networkRow("ConnectionSuccess", c.clock.time(r.Time), p, 17, r.Local, r.Remote)
 			c.out.push(row, nil, actorImage(p), false)
 		}
@@ -165,8 +167,11 @@ func (c *Collector) onDNS(r *record.DNS) {
 	row.DnsQueryName, row.DnsQueryType = m.name, m.kind
 	row.RemoteIP, row.RemotePort = addressText(r.Remote.Addr()), int64(r.Remote.Port())
 	row.LocalIP, row.LocalPort = addressText(r.Local.Addr()), int64(r.Local.Port())
-	row.Protocol = "Udp"
+	row.Protocol = protocolName(protocol)
 	extra := map[string]any{"TransactionId": m.id}
+	if s := nameService(r); s != "" {
+		extra["NameService"] = s
+	}
 	if m.response {
 		row.DnsResponseCode = m.code
 		if len(m.answers) > 0 {
@@ -179,6 +184,19 @@ func (c *Collector) onDNS(r *record.DNS) {
 	}
 	row.AdditionalFields = toJSON(extra)
 	c.out.push(row, nil, actorImage(p), false)
+}
+
+// nameService tells the services of the link from that of the network.
+func nameService(r *record.DNS) string {
+	for _, port := range []uint16{r.Remote.Port(), r.Local.Port()} {
+		switch port {
+		case portMDNS:
+			return "Mdns"
+		case portLLMNR:
+			return "Llmnr"
+		}
+	}
+	return ""
 }
 
 // anyJSON encodes a list, "" when it is empty.

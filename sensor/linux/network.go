@@ -9,6 +9,7 @@ import (
 
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/record"
+	"golang.org/x/sys/unix"
 )
 
 // onNet tells of a connection or of a port opened for listening.
@@ -33,6 +34,14 @@ func (c *Collector) onNet(r *record.Net) {
 	extra := map[string]any{}
 	if r.Op == record.NetFailed && r.Error == 0 {
 		extra["Cancelled"] = true // given up before an answer
+	}
+	if r.Op == record.NetConnected {
+		if e := encryptedDNS(r.Protocol, r.Remote, row.RemoteUrl, nil); e != "" {
+			extra["EncryptedDns"] = e
+		}
+		if r.Protocol == unix.IPPROTO_UDP && r.Remote.Port() == portHTTPS {
+			extra["ApplicationProtocol"] = "Quic"
+		}
 	}
 	row.AdditionalFields = toJSON(extra)
 	c.out.push(row, nil, actorImage(p), false)

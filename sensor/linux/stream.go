@@ -51,6 +51,7 @@ func (f *foundStreams) take(k foundKey) (procKey, bool) {
 func (c *Collector) onStream(r *record.Stream) {
 	if r.Op == record.NetAccepted {
 		c.onNet(&r.Net)
+		c.acceptStream(r.ID, c.actor(&r.Header))
 		return
 	}
 	if r.Op != record.NetClosed {
@@ -63,9 +64,12 @@ func (c *Collector) onStream(r *record.Stream) {
 			p = c.cache.get(k.pid, k.start)
 		}
 	}
+	server := c.endStream(r.ID)
 	row := c.networkRow("ConnectionClosed", c.clock.time(r.Time), p, r.Protocol, r.Local, r.Remote)
 	if r.Side == record.SideServer {
 		row.RemoteUrl = ""
+	} else if server != "" {
+		row.RemoteUrl = server
 	}
 	row.BytesSent, row.BytesReceived = event.LongOf(int64(r.Sent)), event.LongOf(int64(r.Received))
 	if r.ID.Opened != 0 {

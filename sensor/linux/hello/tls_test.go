@@ -122,7 +122,7 @@ func TestJA4OfOddHellos(t *testing.T) {
 	for want, s := range map[string]spec{
 		"t10i110000_": {version: 769, ciphers: []uint16{4, 5, 10, 9, 100, 98, 3, 6, 19, 18, 99}},
 		"t12i000100_000000000000_" + half("000a"): {version: 0x0303, extensions: []uint16{extGroups}},
-		"t00i000000_000000000000_000000000000":     {version: 0x0399},
+		"t00i000000_000000000000_000000000000":    {version: 0x0399},
 	} {
 		c, err := ParseClient(s.wire(1 << 14))
 		if err != nil {

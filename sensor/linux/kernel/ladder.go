@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"strings"
@@ -65,8 +66,12 @@ func ladders() []ladder {
 			"accepts by io_uring; connections attempted by 32-bit programs without a route; raw sockets and protocols other than TCP and UDP",
 			func(k *Kernel) error { return k.family(bpf.LoadNetwork, whereKnown) }}}},
 		{"dns", []rung{{"cgroup",
-			"names asked for over TCP, TLS or HTTPS; answers beyond 1,472 bytes are cut; processes outside the version 2 control group tree",
+			"what is asked over TLS, HTTPS or QUIC; answers beyond 1,472 bytes are cut; processes outside the version 2 control group tree",
 			func(k *Kernel) error { return k.family(bpf.LoadDNS, required) }}}},
+		{"stream", []rung{{"cgroup",
+			"streams that were open before the sensor; what does not begin within the first 4 packets of a stream or comes in pieces of less than 8 bytes; " +
+				"QUIC and other encrypted beginnings; server names within an encrypted client hello; processes outside the version 2 control group tree",
+			func(k *Kernel) error { return k.family(bpf.LoadStream, required) }}}},
 	}
 }
 
@@ -78,8 +83,8 @@ const (
 
 const maxSnapshot = 64 << 20 // bytes of task records
 
-// sharedMaps are one for all families.
-var sharedMaps = []string{"counters", "priority", "bulk", "excluded", "woken", "limits", "buckets"}
+// sharedMaps are one for all families that have them.
+var sharedMaps = []string{"connections", "counters", "priority", "bulk", "excluded", "woken", "limits", "buckets"}
 
 // Kernel holds what was loaded into it.
 type Kernel struct {
@@ -150,7 +155,9 @@ func (k *Kernel) family(load func() (*ebpf.CollectionSpec, error), optional bool
 	if err := k.share(spec); err != nil {
 		return err
 	}
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.maps, Cache: k.types})
+	shared := maps.Clone(k.maps)
+	maps.DeleteFunc(shared, func(name string, _ *ebpf.Map) bool { return spec.Maps[name] == nil })
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared, Cache: k.types})
 	if err != nil {
 		return fmt.Errorf("load: %w", err)
 	}
@@ -252,7 +259,7 @@ func (k *Kernel) WatchFiles(on bool) {
 // share makes the common maps when the first family is loaded.
 func (k *Kernel) share(spec *ebpf.CollectionSpec) error {
 	for _, name := range sharedMaps {
-		if k.maps[name] != nil {
+		if k.maps[name] != nil || spec.Maps[name] == nil {
 			continue
 		}
 		m, err := ebpf.NewMap(spec.Maps[name])
