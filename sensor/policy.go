@@ -20,7 +20,7 @@ import (
 )
 
 // Kinds are the kinds of events that a policy can switch off.
-var Kinds = []string{"process", "file", "network", "dns", "logon"}
+var Kinds = []string{"process", "file", "network", "stream", "dns", "logon"}
 
 // Policy is what the server wants of a sensor. Zero values mean the default.
 type Policy struct {
@@ -181,7 +181,7 @@ func (f *filter) drops(row event.Row) bool {
 	case *event.DeviceFileEvents:
 		return f.off["file"] || f.processes[r.InitiatingProcessFolderPath] || f.below(r.FolderPath)
 	case *event.DeviceNetworkEvents:
-		return f.off["network"] || f.processes[r.InitiatingProcessFolderPath]
+		return f.off["network"] || f.off["stream"] && strings.HasSuffix(r.ActionType, "Inspected") || f.processes[r.InitiatingProcessFolderPath]
 	case *event.DeviceLogonEvents:
 		return f.off["logon"]
 	case *event.DeviceEvents:

@@ -70,7 +70,7 @@ func FuzzParsePolicy(f *testing.F) {
 
 func TestFilter(t *testing.T) {
 	t.Parallel()
-	f := newFilter(&Policy{DisabledKinds: []string{"logon", "dns"}, Exclude: Exclusions{Folders: []string{"/var/cache/", `C:\Temp`}, Processes: []string{"/usr/bin/rsync"}}})
+	f := newFilter(&Policy{DisabledKinds: []string{"logon", "dns", "stream"}, Exclude: Exclusions{Folders: []string{"/var/cache/", `C:\Temp`}, Processes: []string{"/usr/bin/rsync"}}})
 	all := newFilter(&Policy{DisabledKinds: Kinds})
 	if newFilter(&Policy{}) != nil {
 		t.Error("an empty policy filters")
@@ -88,6 +88,8 @@ func TestFilter(t *testing.T) {
 		{&event.DeviceFileEvents{FolderPath: "/etc/passwd", InitiatingProcessFolderPath: "/usr/bin/rsync"}, true, true},
 		{&event.DeviceNetworkEvents{InitiatingProcessFolderPath: "/usr/bin/rsync"}, true, true},
 		{&event.DeviceNetworkEvents{InitiatingProcessFolderPath: "/usr/bin/rsync2"}, false, true},
+		{&event.DeviceNetworkEvents{ActionType: "ConnectionClosed"}, false, true},
+		{&event.DeviceNetworkEvents{ActionType: "SslConnectionInspected"}, true, true},
 		{&event.DeviceLogonEvents{}, true, true},
 		{&event.DeviceEvents{ActionType: "DnsQueryRequest"}, true, true},
 		{&event.DeviceEvents{ActionType: "SensorLoss"}, false, false},
