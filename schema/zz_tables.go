@@ -913,6 +913,8 @@ var Tables = []*Table{
 			{Name: "DeviceSuspended", Doc: "The host went to sleep.", Fill: []string{"linux"}},
 			{Name: "DeviceResumed", Doc: "The host woke up; AdditionalFields says how long it had slept.", Fill: []string{"linux"}},
 			{Name: "ClockChanged", Doc: "The clock of the host was set; AdditionalFields says by how much.", Fill: []string{"linux"}},
+			{Name: "PromiscuousModeEntered", Doc: "A network interface began to take in traffic that is not for the host.", Fill: []string{"linux"}},
+			{Name: "ProcessCrashed", Doc: "A signal that tells of a fault ended a process.", Fill: []string{"linux"}},
 			{Name: "AccountCheckedForBlankPassword", Doc: "Account Checked For Blank Password.", Fill: nil},
 			{Name: "AmsiScriptDetection", Doc: "Amsi Script Detection.", Fill: nil},
 			{Name: "AntivirusDefinitionsUpdateFailed", Doc: "Antivirus Definitions Update Failed.", Fill: nil},

@@ -198,14 +198,26 @@ func (c *Collector) await(done <-chan struct{}, late string) {
 
 // Hooks tells how each kind of event is collected and what cannot be seen.
 func (c *Collector) Hooks() []picket.Hook {
+	hooks := c.listHooks()
+	for i := range hooks {
+		if hooks[i].Kind == "logon" { // logs come and go
+			hooks[i] = c.logons.Hook(processRung(hooks) != "off")
+		}
+	}
+	return hooks
+}
+
+func (c *Collector) listHooks() []picket.Hook {
 	c.hookMu.Lock()
 	defer c.hookMu.Unlock()
 	return slices.Clone(c.hooks)
 }
 
 // Rung names the rung of the hook ladder that processes are collected by.
-func (c *Collector) Rung() string {
-	for _, h := range c.Hooks() {
+func (c *Collector) Rung() string { return processRung(c.listHooks()) }
+
+func processRung(hooks []picket.Hook) string {
+	for _, h := range hooks {
 		if h.Kind == "process" && h.Attached {
 			return h.Rung
 		}
@@ -229,6 +241,7 @@ func (c *Collector) Close() error {
 			err = errors.Join(err, c.kernel.Close())
 		}
 		err = errors.Join(err, c.watcher.close())
+		err = errors.Join(err, c.logons.Close())
 	})
 	return err
 }

@@ -206,6 +206,9 @@ func (w *watcher) tell(n *watchedChange, e persist.Event) {
 	if n.origin != "" && e.Fields["PackageManager"] == nil {
 		e.Fields["PackageManager"] = n.origin
 	}
+	if group, ok := e.Fields["GroupName"].(string); n.Space == "" && (ok || e.Account != "") {
+		w.c.logons.Seen(e.Action, e.Account, group) // which logs tell of too
+	}
 	row.AdditionalFields = toJSON(e.Fields)
 	var own *image
 	if e.File.Kind == persist.Regular && e.File.Size > 0 && n.Space == "" {

@@ -27,6 +27,8 @@ const (
 	MemberAdded     = "UserAccountAddedToLocalGroup"
 	MemberRemoved   = "UserAccountRemovedFromLocalGroup"
 	AuditChanged    = "AuditPolicyModification"
+	Promiscuous     = "PromiscuousModeEntered"
+	Crashed         = "ProcessCrashed"
 )
 
 // Values of FailureReason.
@@ -147,6 +149,9 @@ func (n *note) absorb(m note) {
 	if n.loose && !m.loose || n.Program == "" {
 		n.Program, n.Type, n.loose = m.Program, m.Type, m.loose
 	}
+	if n.weak && !m.weak && m.Command != "" {
+		n.Command = m.Command
+	}
 	if n.apart && !m.apart && m.PID != 0 || n.PID == 0 {
 		n.PID, n.apart = m.PID, m.apart
 	}
@@ -200,6 +205,7 @@ func (n *note) agrees(m *note) bool {
 	case n.Session != 0 && m.Session != 0 && n.Session != m.Session && !takesOn(n.Program):
 	case n.Remote.IsValid() && m.Remote.IsValid() && n.Remote != m.Remote:
 	case !same(n.TTY, m.TTY):
+	case n.Account && (n.Reason == "") != (m.Reason == ""): // done, and refused
 	case !n.weak && !m.weak && (n.Reason == tooMany) != (m.Reason == tooMany):
 	case !n.weak && !m.weak && !same(n.Command, m.Command):
 	default:

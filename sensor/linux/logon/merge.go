@@ -82,6 +82,25 @@ func (m *merger) tell(source string, n note, now time.Time) {
 	m.add(n, now)
 }
 
+// seen notes that a row tells of a change already: what sources say of it, or
+// said a moment ago, adds nothing.
+func (m *merger) seen(n note, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := false
+	for _, c := range m.byUser[n.userKey()] {
+		if c.Reason == "" && c.agrees(&n) && now.Sub(c.last) <= sameLogon {
+			c.told, found = true, true
+		}
+	}
+	if found || len(m.open) >= maxOpen {
+		return
+	}
+	c := &candidate{note: n, last: now, due: now, told: true}
+	m.open = append(m.open, c)
+	m.index(c)
+}
+
 // knownFailure remembers processes that told of a failure. A message of theirs
 // that tells less, such as that the connection closed, adds nothing then, as
 // late as it may come.
@@ -125,6 +144,9 @@ func (n *note) userKey() string {
 	name := n.User
 	if n.Account {
 		name = n.Target + "\x00" + n.Group
+		if name == "\x00" && n.PID == 0 {
+			name = "\x00" + n.Detail // of the host
+		}
 	}
 	if name == "" || name == "\x00" {
 		return ""

@@ -185,6 +185,36 @@ func TestAccountChangesMerge(t *testing.T) {
 		"UserAccountAddedToLocalGroup >bobsudo journal,log", "UserAccountAddedToLocalGroup >bobadm journal,log")
 }
 
+// A change that was seen in the files of accounts has its row, whether logs
+// tell of it before or after. One that was refused is seen only by them.
+func TestChangesSeenInFiles(t *testing.T) {
+	t.Parallel()
+	for _, first := range []bool{true, false} {
+		m := newMerger(noLoss)
+		saw := func() {
+			for _, f := range []Fact{{Action: AccountCreated, Target: "bob"}, {Action: MemberAdded, Target: "bob", Group: "sudo"}, {Action: GroupCreated, Group: "bob"}} {
+				f.Account = true
+				m.seen(note{Fact: f, weak: true}, start)
+			}
+		}
+		if first {
+			saw()
+		}
+		for _, source := range []string{"log", "journal"} {
+			feed(m, source, start, "useradd[5]: new user: name=bob, UID=1001, GID=1001", "useradd[5]: add 'bob' to group 'sudo'", "useradd[5]: new group: name=bob, GID=1001",
+				"useradd[5]: add 'bob' to group 'adm'", "passwd[6]: pam_unix(passwd:chauthtok): authentication failure; logname= uid=1000 euid=0 tty= ruser= rhost=  user=bob")
+		}
+		if !first {
+			saw()
+		}
+		m.seen(note{Fact: Fact{Action: PasswordChange, Account: true, Target: "bob"}, weak: true}, start)
+		expect(t, m.flush(start, true), "UserAccountAddedToLocalGroup >bobadm journal,log", "PasswordChangeAttempt >bob InvalidCredentials journal,log")
+		if m.flush(start.Add(time.Hour), true); len(m.open)+len(m.byUser)+len(m.byPID) > 0 {
+			t.Error("old facts are not forgotten")
+		}
+	}
+}
+
 func TestMergerIsBounded(t *testing.T) {
 	t.Parallel()
 	var lost uint64

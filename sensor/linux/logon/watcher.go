@@ -6,15 +6,22 @@ package logon
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/picket-edr/picket"
+	"github.com/picket-edr/picket/sensor/linux/audit"
+	"github.com/picket-edr/picket/sensor/linux/journal"
+	"golang.org/x/sys/unix"
 )
 
 const lookEvery = 500 * time.Millisecond
@@ -23,13 +30,18 @@ const lookEvery = 500 * time.Millisecond
 type Paths struct {
 	AuthLogs         []string
 	Utmp, Wtmp, Btmp string
-	Sessions         string // folder of systemd-logind
+	Sessions         string   // folder of systemd-logind
+	Journal          []string // folders of systemd's journal
+	Machine, Boot    string   // ids of this host and of its run, as the journal names them
+	Audit            bool     // listen to the kernel's audit system
 }
 
 // HostPaths are those of a Linux host.
 func HostPaths() Paths {
 	return Paths{AuthLogs: []string{"/var/log/auth.log", "/var/log/secure"},
-		Utmp: "/run/utmp", Wtmp: "/var/log/wtmp", Btmp: "/var/log/btmp", Sessions: "/run/systemd/sessions"}
+		Utmp: "/run/utmp", Wtmp: "/var/log/wtmp", Btmp: "/var/log/btmp", Sessions: "/run/systemd/sessions",
+		Journal: []string{"/var/log/journal", "/run/log/journal"}, Audit: true,
+		Machine: string(readSome("/etc/machine-id", 128)), Boot: string(readSome("/proc/sys/kernel/random/boot_id", 128))}
 }
 
 // Options say what to watch and whereto facts go.
@@ -49,6 +61,12 @@ type Watcher struct {
 	sessions sessions
 	lines    map[string]note // who is on a terminal, from wtmp
 	merger   *merger
+	journal  *journal.Reader       // nil: none
+	files    atomic.Int64          // of the journal
+	audit    *audit.Reader         // nil: none
+	deaf     atomic.Bool           // audit ended
+	refused  atomic.Pointer[error] // why there is no audit, or no journal
+	closing  sync.Once
 }
 
 // New makes a watcher. Nothing that is in the logs before is told.
@@ -58,11 +76,61 @@ func New(o Options) *Watcher {
 	for _, name := range o.Paths.AuthLogs {
 		w.auth = append(w.auth, &tail{name: name})
 	}
+	if err := w.open(); err != nil {
+		w.refused.Store(&err)
+	}
 	return w
+}
+
+// open opens the sources that are more than files of a known name. A host may
+// do without.
+func (w *Watcher) open() error {
+	var errs []error
+	if len(w.o.Paths.Journal) > 0 {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+			return fmt.Errorf("clock: %w", err)
+		}
+		r, err := journal.Open(journal.Options{Dirs: w.o.Paths.Journal, Machine: w.o.Paths.Machine, Boot: w.o.Paths.Boot,
+			Since: time.Duration(now.Nano()), Fields: journalFields, Want: wantEntry, Lost: w.o.Lost})
+		if err == nil {
+			w.journal = r
+			w.files.Store(int64(r.Files()))
+		}
+		errs = append(errs, err)
+	}
+	if w.o.Paths.Audit {
+		r, err := audit.Open(auditTypes, w.o.Lost)
+		if err == nil {
+			w.audit = r
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Close lets go of what New opened. It is for watchers that are not run any
+// more and may be called more than once.
+func (w *Watcher) Close() error {
+	var err error
+	w.closing.Do(func() {
+		if w.journal != nil {
+			w.journal.Close()
+		}
+		if w.audit != nil {
+			err = w.audit.Close()
+		}
+	})
+	return err
 }
 
 // Run watches until ctx ends.
 func (w *Watcher) Run(ctx context.Context) error {
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	if w.audit != nil {
+		listening.Go(func() { w.listen(ctx) })
+	}
 	w.snapshot()
 	t := time.NewTicker(lookEvery)
 	defer t.Stop()
@@ -76,6 +144,21 @@ func (w *Watcher) Run(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		}
+	}
+}
+
+// listen takes messages from the kernel. If that ends, the other sources are
+// still watched, and the hook tells.
+func (w *Watcher) listen(ctx context.Context) {
+	err := w.audit.Run(ctx, func(r audit.Record) {
+		if n, ok := fromAudit(&r); ok {
+			w.tell("audit", n)
+		}
+	})
+	if err != nil {
+		w.o.Lost("audit.ended", 1)
+		w.deaf.Store(true)
+		w.refused.Store(&err)
 	}
 }
 
@@ -101,6 +184,15 @@ func (w *Watcher) Became(f Fact) {
 	w.tell("process", n)
 }
 
+// Seen says that a change of an account or a group was seen in the files that
+// hold them, and has its row.
+func (w *Watcher) Seen(action, account, group string) {
+	if action == "PasswordChanged" {
+		action = PasswordChange
+	}
+	w.merger.seen(note{Fact: Fact{Action: action, Account: true, Target: account, Group: group}, weak: true}, time.Now())
+}
+
 func (w *Watcher) tell(source string, n note) { w.merger.tell(source, n, time.Now()) }
 
 // snapshot tells who is logged on already.
@@ -123,6 +215,14 @@ func (w *Watcher) look() {
 				w.tell("log", n)
 			}
 		})
+	}
+	if w.journal != nil {
+		w.journal.Look(func(e journal.Entry) {
+			if n, ok := fromEntry(e); ok {
+				w.tell("journal", n)
+			}
+		})
+		w.files.Store(int64(w.journal.Files()))
 	}
 	layout := nativeLayout()
 	w.btmp.records(layout.size, func(b []byte) {
@@ -223,6 +323,9 @@ func (w *Watcher) Hook(processes bool) picket.Hook {
 		h.Rung = "processes"
 	}
 	h.BlindSpot = strings.Join(gaps, "; ")
+	if err := w.refused.Load(); err != nil && h.Error == "" {
+		h.Error = (*err).Error()
+	}
 	return h
 }
 
@@ -236,17 +339,28 @@ func (w *Watcher) sources() (have, gaps []string) {
 		return err == nil
 	}
 	p := w.o.Paths
-	text := slices.ContainsFunc(p.AuthLogs, exists)
-	if text {
-		have = append(have, "log")
+	told := false // programs tell of themselves somewhere
+	if w.audit != nil && !w.deaf.Load() {
+		if on, err := audit.Enabled(); on || err != nil { // if it does not say, it may be on
+			have, told = append(have, "audit"), true
+		} else {
+			gaps = append(gaps, "nothing is audited on this host")
+		}
+	}
+	if w.files.Load() > 0 {
+		have, told = append(have, "journal"), true
+	}
+	if slices.ContainsFunc(p.AuthLogs, exists) {
+		have, told = append(have, "log"), true
 	}
 	for _, s := range []struct{ name, path string }{{"logind", p.Sessions}, {"wtmp", p.Wtmp}, {"btmp", p.Btmp}} {
 		if exists(s.path) {
 			have = append(have, s.name)
 		}
 	}
-	if !text {
-		gaps = append(gaps, "no authentication log: sudo and su are seen when they succeed, not when they fail")
+	if !told {
+		gaps = append(gaps, "no journal, authentication log or audit: sudo and su are seen when they succeed, not when they fail; "+
+			"changes of accounts, unlocked screens, cron and polkit are not seen")
 		if !exists(p.Btmp) {
 			gaps = append(gaps, "no btmp: failed logons are not seen")
 		}
@@ -254,6 +368,5 @@ func (w *Watcher) sources() (have, gaps []string) {
 	if len(have) == 0 {
 		gaps = append(gaps, "no record of logins: remote and console logons are not seen")
 	}
-	gaps = append(gaps, "programs that write to none of these")
-	return have, gaps
+	return have, append(gaps, "programs that write to none of these; names of accounts that only a directory knows have no number")
 }

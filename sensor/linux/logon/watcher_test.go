@@ -5,7 +5,9 @@
 package logon
 
 import (
+	"compress/gzip"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/picket-edr/picket/sensor/linux/journal"
 	"go.uber.org/goleak"
 )
 
@@ -30,7 +33,13 @@ func newSources(t *testing.T) *sources {
 	s := &sources{t: t, dir: t.TempDir()}
 	in := func(name string) string { return filepath.Join(s.dir, name) }
 	s.Watcher = New(Options{Lost: noLoss, Emit: func(f Fact) { s.facts = append(s.facts, f) },
-		Paths: Paths{AuthLogs: []string{in("auth.log")}, Utmp: in("utmp"), Wtmp: in("wtmp"), Btmp: in("btmp"), Sessions: in("sessions")}})
+		Paths: Paths{AuthLogs: []string{in("auth.log")}, Utmp: in("utmp"), Wtmp: in("wtmp"), Btmp: in("btmp"), Sessions: in("sessions"),
+			Journal: []string{in("journal")}, Machine: "3d1219c7c4c5404aaa1f6d2a48adfda4"}})
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return s
 }
 
@@ -211,5 +220,86 @@ func TestHookIsHonest(t *testing.T) {
 	s.add("auth.log", nil)
 	if h := s.Hook(true); !h.Attached || h.Rung != "log+wtmp" || strings.Contains(h.BlindSpot, "sudo") {
 		t.Errorf("with a log: %+v", h)
+	}
+	if err := os.Remove(filepath.Join(s.dir, "auth.log")); err != nil {
+		t.Fatal(err)
+	}
+	s.addJournal()
+	s.look()
+	if h := s.Hook(true); h.Rung != "journal+wtmp" || strings.Contains(h.BlindSpot, "sudo") {
+		t.Errorf("with a journal: %+v", h)
+	}
+}
+
+// addJournal puts a journal there that systemd 252 wrote.
+func (s *sources) addJournal() {
+	s.t.Helper()
+	f, err := os.Open("../journal/testdata/compact.journal.gz")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.mkdir("journal/3d1219c7c4c5404aaa1f6d2a48adfda4")
+	s.add("journal/3d1219c7c4c5404aaa1f6d2a48adfda4/system.journal", b)
+}
+
+// A host without any log but the journal: what fails is seen too, and what a
+// user wrote in the name of sshd is not.
+func TestLogonsFromJournal(t *testing.T) {
+	t.Parallel()
+	s := newSources(t)
+	s.expect()
+	s.addJournal()
+	s.look()
+	facts := s.merger.flush(start.Add(1<<40), true)
+	expect(t, facts, "LogonSuccess alice RemoteInteractive journal", "LogonFailed alice>root NewCredentials InvalidCredentials journal",
+		"LogonSuccess root Batch journal")
+	f := facts[0]
+	if f.Session != 3 || f.PID != 812 || f.Fingerprint == "" || f.Remote.String() != "192.0.2.7" || f.Unverified {
+		t.Errorf("sshd: %+v", f)
+	}
+	if f = facts[1]; f.PID != 900 || f.Session != 3 || f.TTY != "pts/0" || f.Cwd != "/home/alice" || !strings.HasSuffix(f.Command, " word49") {
+		t.Errorf("sudo: %+v", f)
+	}
+	s.expect()
+}
+
+func TestWhoWroteAnEntry(t *testing.T) {
+	t.Parallel()
+	type answer struct{ accepted, verified bool }
+	for want, entries := range map[answer][]map[string]string{
+		{true, true}:  {{"_UID": "0"}, {"_UID": "1000", "_EXE": "/usr/bin/sudo"}, {"_UID": "1000", "_EXE": "/usr/bin/sudo (deleted)"}},
+		{true, false}: {{"_UID": "1000"}, {}},
+		{false, true}: {{"_UID": "1000", "_EXE": "/home/eve/sudo"}, {"_UID": "1000", "_EXE": "/usr/bin/logger"}, {"_UID": "1000", "_EXE": "/usr/bin/python3"}},
+	} {
+		for _, f := range entries {
+			if accepted, verified := judge("sudo", f); accepted != want.accepted || accepted && verified != want.verified {
+				t.Errorf("%v: %v, %v", f, accepted, verified)
+			}
+		}
+	}
+	if ok, _ := judge("polkit", map[string]string{"_UID": "105", "_EXE": "/usr/lib/polkit-1/polkitd"}); !ok {
+		t.Error("polkitd is not believed")
+	}
+	n, ok := fromEntry(journal.Entry{Fields: map[string]string{"SYSLOG_IDENTIFIER": "sudo", "_UID": "1000", "_PID": "7", "_AUDIT_SESSION": "4294967295",
+		"MESSAGE": "bob : user NOT in sudoers ; TTY=pts/1 ; PWD=/ ; USER=root ; COMMAND=/bin/sh"}})
+	if !ok || !n.Unverified || n.PID != 7 || n.Session != 0 || n.Reason != notInSudoers {
+		t.Errorf("got %+v, %v", n, ok)
+	}
+	for want, f := range map[bool]map[string]string{
+		true:  {"SYSLOG_IDENTIFIER": "gdm-password]", "MESSAGE": "gkr-pam: unlocked login keyring"},
+		false: {"SYSLOG_IDENTIFIER": "audit", "_TRANSPORT": "audit", "MESSAGE": "pam_unix"},
+	} {
+		if wantEntry(f) != want {
+			t.Errorf("%v is wanted: %v", f, !want)
+		}
 	}
 }
