@@ -150,3 +150,115 @@ func TestLiveFileType(t *testing.T) {
 	}
 	t.Errorf("never told: %v", want)
 }
+
+// rootedLive is a collector that watches a host below a folder.
+func rootedLive(t *testing.T, files map[string]string) (l *live, root string) {
+	t.Helper()
+	root = t.TempDir()
+	for name, content := range files {
+		name = filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The files are as young as the collector and yet part of the baseline.
+	l = startLive(t, func(o *Options) { o.root, o.watchSince = root, time.Now().Add(time.Hour).Unix() })
+	return l, root
+}
+
+func run(t *testing.T, dir string, command ...string) {
+	t.Helper()
+	program, err := exec.LookPath(command[0])
+	if err != nil {
+		t.Skipf("%s is not on this host", command[0])
+	}
+	c := exec.Command(program, command[1:]...)
+	c.Dir = dir
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v %s", command, err, out)
+	}
+}
+
+// The tools that administrators use, on files that are not those of the host.
+func TestLiveRealTools(t *testing.T) {
+	l, root := rootedLive(t, map[string]string{
+		"etc/passwd": "root:x:0:0:root:/root:/bin/bash\n", "etc/shadow": "root:*:1::::::\n", "etc/group": "root:x:0:\nsudo:x:27:\n", "etc/gshadow": "root:*::\nsudo:*::\n",
+		"etc/login.defs": "UID_MIN 1000\n", "etc/systemd/system/a.service": "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n",
+		"deb/DEBIAN/control": "Package: picket-test\nVersion: 1.2\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: x\n", "deb/etc/cron.d/picket-test": "# nothing\n",
+		"var/lib/dpkg/status": "", "var/lib/dpkg/info/.keep": "", "var/lib/dpkg/updates/.keep": "", "var/lib/dpkg/triggers/.keep": "",
+	})
+	at := func(name string) string { return filepath.Join(root, name) }
+	run(t, root, "useradd", "-P", root, "-p", "$6$salt$NEWHASH", "mallory")
+	if r := find(l, about("UserAccountCreated", at("etc/passwd"))); r.AccountName != "mallory" || r.InitiatingProcessFileName != "useradd" {
+		t.Errorf("row %v", columns(r))
+	}
+	if r := find(l, about("PasswordChanged", at("etc/shadow"))); r.AccountName != "mallory" || extras(t, r)["Change"] != "Set" || strings.Contains(r.AdditionalFields, "HASH") {
+		t.Errorf("row %v", columns(r))
+	}
+	run(t, root, "usermod", "-P", root, "-a", "-G", "sudo", "mallory")
+	if r := find(l, about("UserAccountAddedToLocalGroup", at("etc/group"))); r.AccountName != "mallory" || extras(t, r)["Privileged"] != true || r.InitiatingProcessFileName != "usermod" {
+		t.Errorf("row %v", columns(r))
+	}
+	run(t, root, "userdel", "-P", root, "mallory")
+	if r := find(l, about("UserAccountDeleted", at("etc/passwd"))); r.AccountName != "mallory" {
+		t.Errorf("row %v", columns(r))
+	}
+	run(t, root, "systemctl", "--root="+root, "enable", "a.service")
+	if r := find(l, about("ServiceEnabled", at("etc/systemd/system/multi-user.target.wants/a.service"))); extras(t, r)["Target"] != "multi-user.target" {
+		t.Errorf("row %v", columns(r))
+	}
+	run(t, root, "dpkg-deb", "--build", "deb", "x.deb")
+	run(t, root, "dpkg", "--root="+root, "--force-script-chrootless", "--install", "x.deb")
+	if r := find(l, about("PackageInstalled", at("var/lib/dpkg/status"))); extras(t, r)["PackageName"] != "picket-test" || extras(t, r)["PackageVersion"] != "1.2" {
+		t.Errorf("row %v", columns(r))
+	}
+	if r := find(l, about("ScheduledTaskCreated", at("etc/cron.d/picket-test"))); extras(t, r)["PackageManager"] != "dpkg" {
+		t.Errorf("row %v", columns(r))
+	}
+	run(t, root, "sed", "-i", "s/nothing/something/", "etc/cron.d/picket-test")
+	find(l, about("ScheduledTaskUpdated", at("etc/cron.d/picket-test")))
+	run(t, root, "dpkg", "--root="+root, "--purge", "picket-test")
+	find(l, about("PackageRemoved", at("var/lib/dpkg/status")))
+	l.stop()
+	for _, r := range all(l, func(r *event.DeviceEvents) bool { return strings.HasPrefix(r.FolderPath, root) }) {
+		t.Logf("%s %s %s %s", r.ActionType, strings.TrimPrefix(r.FolderPath, root), r.AccountName, r.AdditionalFields)
+	}
+}
+
+// What happens in a container has the same names and is told by itself: the
+// file is read where the process that did it sees it.
+func TestLiveOtherRoot(t *testing.T) {
+	l := startLive(t, nil)
+	dir := t.TempDir()
+	script := `set -e
+mount -t tmpfs none ` + dir + `
+cd ` + dir + `
+mkdir old etc etc/cron.d usr
+mount --bind /usr usr
+for d in bin lib lib64 sbin; do ln -s usr/$d $d; done
+pivot_root . old
+echo '9 9 9 9 9 root /tmp/other' > /etc/cron.d/picket-test-other
+read _`
+	c := exec.Command("unshare", "-m", "/bin/sh", "-c", script)
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	c.Stderr = &out
+	if err := c.Start(); err != nil {
+		t.Skipf("no unshare here: %v", err)
+	}
+	r := find(l, about("ScheduledTaskCreated", "/etc/cron.d/picket-test-other"))
+	if m := extras(t, r); !strings.Contains(r.AdditionalFields, "/tmp/other") || m["Category"] != "Cron" {
+		t.Errorf("row %v", columns(r))
+	}
+	in.Close()
+	_ = c.Wait() // read fails at the end of its input
+	if t.Failed() {
+		t.Log(out.String())
+	}
+}

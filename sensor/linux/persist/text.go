@@ -56,6 +56,9 @@ func cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
+// isPath tells a long path from base64, which has slashes too.
+func isPath(s string) bool { return s[0] == '/' && strings.Count(s, "/") > 2 }
+
 const hidden = "***"
 
 // secrets are the shapes in which configuration holds them. The first group is
@@ -66,13 +69,20 @@ var secrets = []*regexp.Regexp{
 	regexp.MustCompile(`(?i)(authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token)?\s*)([^\s"']+)`),
 	regexp.MustCompile(`(\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/:@]*:)([^\s/@]+)@`),
 	regexp.MustCompile(`(\bcurl\b.*\s-u\s*["']?[^\s:"']+:)([^\s"']+)`),
+	regexp.MustCompile(`(?i)("auth["']\s*:\s*)("[^"]*"?|[^\s"']+)`),
+	regexp.MustCompile(`(?i)(\bwpa-(?:psk|passphrase|password)\s+)(\S+)`),
+	regexp.MustCompile(`(\b(?:mysql|mysqldump|mysqladmin|mariadb)\b.*\s-p)([^\s]+)`),
+	regexp.MustCompile(`(\bsshpass\s+-p\s*)(\S+)`),
 	regexp.MustCompile(`()(\$(?:1|2[abxy]?|5|6|7|y|gy|argon2[id]*)\$[^\s:"']{8,})`),
 	regexp.MustCompile(`()\b((?:AKIA|ASIA|ghp_|gho_|ghs_|github_pat_|glpat-|xox[abp]-|sk_live_)[A-Za-z0-9_-]{12,})`),
 }
 
+// armour is a line of the body of a key or of anything else in base64.
+var armour = regexp.MustCompile(`^[A-Za-z0-9+/=_-]{40,}$`)
+
 // redact takes secrets out of a line.
 func redact(s string) string {
-	if strings.Contains(s, "PRIVATE KEY-----") {
+	if strings.Contains(s, "PRIVATE KEY-----") || armour.MatchString(s) && !isPath(s) {
 		return hidden
 	}
 	for i, re := range secrets {
