@@ -213,12 +213,12 @@ func FuzzContent(f *testing.F) {
 	for _, s := range []string{passwd, atJob, status, keyLine, "*/5 * * * * root x", `{"name":1}`, "\\\n\\\n=\n", "$6$a$bbbbbbbbbbbbb"} {
 		f.Add([]byte(s), []byte(s+"x"))
 	}
+	tr := NewTracker(nil, 0)
 	f.Fuzz(func(t *testing.T, before, now []byte) {
-		tr := NewTracker(nil, 0)
 		for i := range tr.table {
 			w := &tr.table[i]
 			name := strings.NewReplacer("/**/", "/", "~/", "/home/u/", ".../", "/srv/").Replace(expand(w.Paths[0])[0])
-			look := &finding{w: w, c: &Change{Op: Modified, Path: name}, path: name, base: name[strings.LastIndexByte(name, '/')+1:], data: before, now: &Info{Kind: Regular}}
+			look := &finding{w: w, c: &Change{Op: Modified, Path: name, Space: "x"}, path: name, base: name[strings.LastIndexByte(name, '/')+1:], data: before, now: &Info{Kind: Regular}}
 			look.prev = tr.stateOf(look)
 			look.data, look.known = now, true
 			s := tr.stateOf(look)

@@ -4,6 +4,7 @@ package persist
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -61,20 +62,27 @@ func isPath(s string) bool { return s[0] == '/' && strings.Count(s, "/") > 2 }
 
 const hidden = "***"
 
-// secrets are the shapes in which configuration holds them. The first group is
-// kept, the second is what must not be seen.
-var secrets = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)([\w.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?-?key|access_?-?key|private_?-?key|credentials?|auth_?key|psk)[\w.-]*["']?\s*[=:]\s*)("[^"]*"?|'[^']*'?|[^\s"']+)`),
-	regexp.MustCompile(`(?i)(--?(?:password|passwd|pass|token|secret|api-?key)[ =])("[^"]*"?|'[^']*'?|[^\s"']+)`),
-	regexp.MustCompile(`(?i)(authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token)?\s*)([^\s"']+)`),
-	regexp.MustCompile(`(\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/:@]*:)([^\s/@]+)@`),
-	regexp.MustCompile(`(\bcurl\b.*\s-u\s*["']?[^\s:"']+:)([^\s"']+)`),
-	regexp.MustCompile(`(?i)("auth["']\s*:\s*)("[^"]*"?|[^\s"']+)`),
-	regexp.MustCompile(`(?i)(\bwpa-(?:psk|passphrase|password)\s+)(\S+)`),
-	regexp.MustCompile(`(\b(?:mysql|mysqldump|mysqladmin|mariadb)\b.*\s-p)([^\s]+)`),
-	regexp.MustCompile(`(\bsshpass\s+-p\s*)(\S+)`),
-	regexp.MustCompile(`()(\$(?:1|2[abxy]?|5|6|7|y|gy|argon2[id]*)\$[^\s:"']{8,})`),
-	regexp.MustCompile(`()\b((?:AKIA|ASIA|ghp_|gho_|ghs_|github_pat_|glpat-|xox[abp]-|sk_live_)[A-Za-z0-9_-]{12,})`),
+// secret is a shape in which configuration holds one. The first group is kept,
+// the second is what must not be seen.
+type secret struct {
+	hints []string // one of them is in every line with it, in lower case
+	shape *regexp.Regexp
+	after string // what follows in the shape
+}
+
+var secrets = []secret{
+	{[]string{"pass", "pwd", "secret", "token", "key", "credential", "psk"}, regexp.MustCompile(
+		`(?i)([\w.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?-?key|access_?-?key|private_?-?key|credentials?|auth_?key|psk)[\w.-]*["']?\s*[=:]\s*)("[^"]*"?|'[^']*'?|[^\s"']+)`), ""},
+	{[]string{"-pass", "-token", "-secret", "-api"}, regexp.MustCompile(`(?i)(--?(?:password|passwd|pass|token|secret|api-?key)[ =])("[^"]*"?|'[^']*'?|[^\s"']+)`), ""},
+	{[]string{"authorization"}, regexp.MustCompile(`(?i)(authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token)?\s*)([^\s"']+)`), ""},
+	{[]string{"://"}, regexp.MustCompile(`(\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/:@]*:)([^\s/@]+)@`), "@"},
+	{[]string{"curl"}, regexp.MustCompile(`(\bcurl\b.*\s-u\s*["']?[^\s:"']+:)([^\s"']+)`), ""},
+	{[]string{"auth"}, regexp.MustCompile(`(?i)("auth["']\s*:\s*)("[^"]*"?|[^\s"']+)`), ""},
+	{[]string{"wpa-"}, regexp.MustCompile(`(?i)(\bwpa-(?:psk|passphrase|password)\s+)(\S+)`), ""},
+	{[]string{"mysql", "mariadb"}, regexp.MustCompile(`(\b(?:mysql|mysqldump|mysqladmin|mariadb)\b.*\s-p)([^\s]+)`), ""},
+	{[]string{"sshpass"}, regexp.MustCompile(`(\bsshpass\s+-p\s*)(\S+)`), ""},
+	{[]string{"$"}, regexp.MustCompile(`()(\$(?:1|2[abxy]?|5|6|7|y|gy|argon2[id]*)\$[^\s:"']{8,})`), ""},
+	{[]string{"akia", "asia", "gh", "glpat-", "xox", "sk_"}, regexp.MustCompile(`()\b((?:AKIA|ASIA|ghp_|gho_|ghs_|github_pat_|glpat-|xox[abp]-|sk_live_)[A-Za-z0-9_-]{12,})`), ""},
 }
 
 // armour is a line of the body of a key or of anything else in base64.
@@ -85,12 +93,11 @@ func redact(s string) string {
 	if strings.Contains(s, "PRIVATE KEY-----") || armour.MatchString(s) && !isPath(s) {
 		return hidden
 	}
-	for i, re := range secrets {
-		with := "${1}" + hidden
-		if i == 3 {
-			with += "@"
+	low := strings.ToLower(s)
+	for _, k := range secrets {
+		if slices.ContainsFunc(k.hints, func(hint string) bool { return strings.Contains(low, hint) }) {
+			s = k.shape.ReplaceAllString(s, "${1}"+hidden+k.after)
 		}
-		s = re.ReplaceAllString(s, with)
 	}
 	return s
 }

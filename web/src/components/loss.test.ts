@@ -19,6 +19,7 @@ it.each([
 it.each([
   [["ring.file"], "Files that were written, renamed or deleted may be missing."],
   [["ring.file", "ring.delete", "ring.dns"], "Files that were written, renamed or deleted may be missing. Name look-ups may be missing."],
+  [["persist.queue_full"], "What changed in tasks, services, accounts and the like may be missing; the changes of their files are there."],
   [["blind"], "Whatever happened on the host in this time is missing."],
   [["batches"], "Events of every kind may be missing."],
   [["batches", "queue.full"], "Events of every kind may be missing."],

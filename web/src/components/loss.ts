@@ -5,6 +5,7 @@ const reasons: [RegExp, string][] = [
   [/^ring\./, "the kernel's ring buffer was full"],
   [/^kernel\./, "the kernel skipped them"],
   [/^queue\./, "the sensor could not keep up"],
+  [/^persist\./, "too many watched files changed at once"],
   [/^decode\./, "they could not be decoded"],
   [/^spool\.damaged$/, "the spool on the device was damaged"],
   [/^spool\.rejected$/, "the server refused them"],
@@ -28,6 +29,7 @@ const missing: [RegExp, string][] = [
   [/^spool\.low$/, "Changes of files, name look-ups and failed connections may be missing."],
   [/^spool\.normal$/, "File and network events and ends of processes may be missing."],
   [/^spool\.high$/, "Events of every kind may be missing, also starts of processes and logons."],
+  [/^persist\./, "What changed in tasks, services, accounts and the like may be missing; the changes of their files are there."],
   [/^blind$/, "Whatever happened on the host in this time is missing."],
   [/^hash\./, ""],
 ];
