@@ -83,6 +83,7 @@ type hostStatus struct {
 	Events    map[string]uint64 `json:"events"`
 	Lost      map[string]uint64 `json:"lost"`
 	RSS       int64             `json:"rss_bytes"`
+	Spool     int64             `json:"spool_bytes"`
 }
 
 func (h *host) status(program string) (s hostStatus, err error) {

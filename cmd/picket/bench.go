@@ -19,13 +19,15 @@ import (
 )
 
 type benchCmd struct {
-	Name   string `arg:"" help:"detect, ingest, store, sensor or e2e." enum:"detect,ingest,store,sensor,e2e"`
-	Events int    `help:"How much to do (default: depends on the benchmark)."`
-	JSON   bool   `help:"Print one JSON object."`
+	Name     string   `arg:"" help:"detect, ingest, store, sensor, compare or e2e." enum:"detect,ingest,store,sensor,compare,e2e,work"`
+	Events   int      `help:"How much to do (default: depends on the benchmark); rounds of compare."`
+	Against  []string `help:"Sensors to compare with: picket, auditd, auditd+laurel, bpftrace (default: those that are installed)." placeholder:"NAME"`
+	Workload string   `help:"For work, a part of compare: the workload." hidden:""`
+	JSON     bool     `help:"Print one JSON object."`
 }
 
 // defaults is how much each benchmark does when it is not told.
-var defaults = map[string]int{"detect": 500_000, "ingest": 1_000_000, "store": 500_000, "sensor": 30_000, "e2e": 20}
+var defaults = map[string]int{"detect": 500_000, "ingest": 1_000_000, "store": 500_000, "sensor": 30_000, "e2e": 20, "compare": 5}
 
 // Run measures and prints the result.
 func (b *benchCmd) Run(ctx context.Context, c *console) error {
@@ -36,6 +38,14 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 	var r bench.Result
 	var err error
 	switch b.Name {
+	case "compare":
+		return b.compare(ctx, c, host)
+	case "work":
+		w, err := bench.DoWork(ctx, b.Workload)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(c.out).Encode(w)
 	case "detect":
 		r, err = benchDetect(b.Events)
 	case "ingest":
@@ -56,6 +66,31 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 	_, err = fmt.Fprintf(c.out, "%s: %d events in %.2f s, %.0f events/s; p50 %.1f ms, p99 %.1f ms; %.2f s of processor; %d MiB of memory; %d lost; %.1f bytes an event\n",
 		r.Name, r.Events, r.Seconds, r.EventsPerSecond, r.P50, r.P99, r.CPUSeconds, r.RSS>>20, r.Lost, r.BytesPerEvent)
 	return err
+}
+
+// compare prints what sensors cost the programs of this host.
+func (b *benchCmd) compare(ctx context.Context, c *console, host bench.HostOptions) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	r, err := bench.Compare(ctx, bench.CompareOptions{HostOptions: host, Self: self, Sensors: b.Against, Rounds: b.Events,
+		Log: func(format string, args ...any) { fmt.Fprintf(c.err, format+"\n", args...) }})
+	if err != nil {
+		return err
+	}
+	if b.JSON {
+		return json.NewEncoder(c.out).Encode(r)
+	}
+	fmt.Fprintf(c.out, "%-14s %-8s %12s %8s %8s %14s\n", "sensor", "workload", "cpu us/op", "ratio", "wall", "daemon us/op")
+	for _, x := range r.Costs {
+		fmt.Fprintf(c.out, "%-14s %-8s %12.1f %8.2f %8.2f %14.1f\n", x.Sensor, x.Workload, x.CPU, x.Ratio, x.Wall, x.Daemon)
+	}
+	fmt.Fprintf(c.out, "\n%-14s %10s %10s %8s %12s %8s\n", "sensor", "rss MiB", "cpu s", "idle %", "written KiB", "lost")
+	for _, f := range r.Footprints {
+		fmt.Fprintf(c.out, "%-14s %10.1f %10.2f %8.2f %12d %8d\n", f.Sensor, float64(f.RSS)/(1<<20), f.CPU, f.Idle, f.Written>>10, f.Lost)
+	}
+	return nil
 }
 
 // beside is the path of a program in the folder of this one.

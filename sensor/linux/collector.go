@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -116,6 +117,7 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 	if !slices.ContainsFunc(c.hooks, func(h picket.Hook) bool { return h.Attached }) {
 		return nil, errors.Join(fmt.Errorf("no hook works on this host: %w", picket.Unavailable), c.Close())
 	}
+	debug.FreeOSMemory() // loading took many times what collecting needs
 	return c, nil
 }
 

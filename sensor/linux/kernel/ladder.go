@@ -104,7 +104,9 @@ func Open(rungs map[string]string) (*Kernel, []picket.Hook) {
 	_ = rlimit.RemoveMemlock() // before 5.11 the limit counts; where it cannot be raised loading says so
 	mountTracefs()
 	k.cgroup = cgroupMount(mounts())
-	return k, k.climb(ladders(), rungs)
+	hooks := k.climb(ladders(), rungs)
+	k.types = nil // the kernel's types take tens of megabytes and are not needed again
+	return k, hooks
 }
 
 // climb takes for each kind the first rung that works, and only that of the
