@@ -105,9 +105,16 @@ func fetch(t *testing.T, k vmtest.Kernel) vmtest.Image {
 func testKernel(t *testing.T, k vmtest.Kernel, first string, console io.Writer) {
 	image := fetch(t, k)
 	t.Logf("kernel %s", image.Package)
+	module, err := image.Module(t.Context(), "dummy")
+	if err != nil {
+		t.Skipf("no module of kernel %s: %v", k.Name, err)
+	}
 	began := time.Now()
 	lines, err := vmtest.Boot(t.Context(), vmtest.Guest{Kernel: image, Init: first, Console: console, Timeout: 6 * time.Minute, Append: "PICKET_KERNEL=" + k.Name,
-		Files: map[string]vmtest.File{"etc/passwd": {Data: []byte("root:x:0:0::/:/bin/sh\n")}, "etc/group": {Data: []byte("root:x:0:\n")}}})
+		Files: map[string]vmtest.File{
+			"etc/passwd": {Data: []byte("root:x:0:0::/:/bin/sh\n")}, "etc/group": {Data: []byte("root:x:0:\n")},
+			guest.Module: {Data: module},
+		}})
 	t.Logf("took %v", time.Since(began).Round(time.Second))
 	if err != nil {
 		t.Error(err)

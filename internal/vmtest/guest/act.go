@@ -33,6 +33,10 @@ func (a *Act) self(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// Module is the file of a guest that holds a kernel module without
+// dependencies, one that makes a network device.
+const Module = "/lib/picket/dummy.ko"
+
 const (
 	marker  = "picket-act" // first argument of a process that acts
 	actWait = 30 * time.Second
