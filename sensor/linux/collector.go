@@ -83,6 +83,7 @@ type Collector struct {
 	patient    []queued          // rows of the snapshot that wait for their hash
 	snapshotAt uint64            // boot clock
 	told       map[string]uint64 // losses that a row has told
+	lossTimes  lossTimes
 	counters   struct {
 		last   []kernel.Counter
 		missed uint64 // runs of programs that the kernel skipped

@@ -13,11 +13,10 @@ import (
 
 // countLosses takes over what the kernel could not write since the last look.
 func (c *Collector) countLosses() {
-	now, err := c.kernel.Counters()
-	if err != nil {
-		return
+	if now, err := c.kernel.Counters(); err == nil {
+		c.takeCounters(now)
 	}
-	c.takeCounters(now)
+	c.lossTimes.look(c.clock.time(c.clock.now()), c.lost.copy())
 }
 
 func (c *Collector) takeCounters(now []kernel.Counter) {
@@ -41,7 +40,10 @@ func (c *Collector) tellLosses() {
 		c.lost.add("kernel.skipped", n)
 		c.counters.missed = missed
 	}
+	at := c.clock.time(c.clock.now())
 	now := c.lost.copy()
+	c.lossTimes.look(at, now)
+	from, seconds := c.lossTimes.take(at)
 	moved := map[string]uint64{}
 	events := false
 	for name, n := range now {
@@ -54,8 +56,8 @@ func (c *Collector) tellLosses() {
 		return // only detail is missing: it stays in the counters
 	}
 	c.told = now
-	row := &event.DeviceEvents{Timestamp: c.clock.time(c.clock.now()), ActionType: "SensorLoss"}
-	row.AdditionalFields = toJSON(map[string]any{"Lost": moved, "Total": now})
+	row := &event.DeviceEvents{Timestamp: at, ActionType: "SensorLoss"}
+	row.AdditionalFields = toJSON(map[string]any{"Lost": moved, "Total": now, "From": from.String(), "To": at.String(), "Seconds": seconds})
 	c.out.push(row, nil, nil, false)
 }
 
