@@ -69,6 +69,7 @@ type notes struct {
 
 	mu      sync.Mutex
 	waiting []*wirepb.Note
+	number  uint64 // of the newest
 }
 
 var slogLevels = map[string]slog.Level{"info": slog.LevelInfo, "warning": slog.LevelWarn, "error": slog.LevelError}
@@ -81,7 +82,8 @@ func (n *notes) add(k NoteKind, text string, args ...any) {
 	if len(n.waiting) == maxNotes {
 		n.waiting = n.waiting[1:]
 	}
-	n.waiting = append(n.waiting, &wirepb.Note{Id: k.ID, Level: k.Level, TimeUs: time.Now().UnixMicro(), Text: text})
+	n.number++
+	n.waiting = append(n.waiting, &wirepb.Note{Id: k.ID, Level: k.Level, TimeUs: time.Now().UnixMicro(), Text: text, Number: n.number})
 }
 
 // take returns the notes that wait. Put them back when they could not be sent.

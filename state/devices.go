@@ -66,6 +66,8 @@ type deviceRow struct {
 	SilenceTo      int64
 	SilenceReason  string
 	ClockChanged   int64
+	NoteRun        string
+	NoteNumber     int64
 }
 
 func (r *deviceRow) device() (picket.Device, error) {

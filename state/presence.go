@@ -5,6 +5,7 @@ package state
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -77,6 +78,26 @@ func (db *DB) LeaveDevice(ctx context.Context, tenant, id string, run uint64, wh
 		return fmt.Errorf("departure of device %s: %w", id, err)
 	}
 	return nil
+}
+
+// TakeNotes says that the notes of a run of the sensor up to a number are on
+// the timeline, and returns which number was before: a sensor sends notes
+// again when it cannot know that they arrived.
+func (db *DB) TakeNotes(ctx context.Context, tenant, id string, run, upTo uint64) (before uint64, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx bun.Tx) error {
+		return db.updateDevice(ctx, tx, tenant, id, func(r *deviceRow) error {
+			if text := strconv.FormatUint(run, 10); r.NoteRun != text {
+				r.NoteRun, r.NoteNumber = text, 0
+			}
+			before = uint64(max(0, r.NoteNumber))
+			r.NoteNumber = max(r.NoteNumber, int64(min(upTo, math.MaxInt64)))
+			return nil
+		}, "note_run", "note_number")
+	})
+	if err != nil {
+		return 0, fmt.Errorf("notes of device %s: %w", id, err)
+	}
+	return before, nil
 }
 
 // LoseContacts notes that no device of a tenant is connected, because the

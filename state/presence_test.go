@@ -106,3 +106,18 @@ func TestClockOfHost(t *testing.T) {
 		}
 	})
 }
+
+func TestNotesCountOnce(t *testing.T) {
+	each(t, func(t *testing.T, db *state.DB) {
+		id := addDevice(t, db, ours, 1).ID
+		for i, c := range []struct{ run, upTo, before uint64 }{
+			{1, 3, 0}, {1, 3, 3}, {1, 2, 3}, {1, 5, 3}, {2, 1, 0}, {2, 1 << 63, 1}, {2, 7, 1<<63 - 1}, {1, 1, 0},
+		} {
+			if before := got(db.TakeNotes(t.Context(), ours, id, c.run, c.upTo))(t); before != c.before {
+				t.Errorf("%d: %d notes were taken before, want %d", i, before, c.before)
+			}
+		}
+		_, err := db.TakeNotes(t.Context(), theirs, id, 1, 1)
+		kind(t, "other tenant", err, picket.NotFound)
+	})
+}

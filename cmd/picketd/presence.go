@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,14 +54,31 @@ func (r *registry) Left(ctx context.Context, id pki.Identity, instance uint64, w
 	r.notify.device(id.Tenant, id.DeviceID)
 }
 
-// noteRows puts the notes of a report on the timeline. The report was made at
-// now, by whatever clock.
-func noteRows(h *wirepb.Health, now time.Time) []event.Row {
+// freshNotes leaves out notes that came before. Those without a number are of
+// an older sensor and taken as they come.
+func (r *registry) freshNotes(ctx context.Context, id pki.Identity, instance uint64, notes []*wirepb.Note) ([]*wirepb.Note, error) {
+	var upTo uint64
+	for _, n := range notes {
+		upTo = max(upTo, n.Number)
+	}
+	if upTo == 0 {
+		return notes, nil
+	}
+	before, err := r.db.TakeNotes(ctx, id.Tenant, id.DeviceID, instance, upTo)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(notes), func(n *wirepb.Note) bool { return n.Number != 0 && n.Number <= before }), nil
+}
+
+// noteRows puts notes on the timeline that were sent at a moment of the
+// sensor's clock and came now.
+func noteRows(notes []*wirepb.Note, sent int64, now time.Time) []event.Row {
 	var rows []event.Row
-	for i, n := range h.Notes {
+	for i, n := range notes {
 		at := event.TimeOf(now)
-		if h.TimeUs > 0 && n.TimeUs > 0 && n.TimeUs <= h.TimeUs {
-			at = event.TimeOf(now.Add(-micros(uint64(h.TimeUs - n.TimeUs))))
+		if n.TimeUs > 0 && n.TimeUs <= sent {
+			at = event.TimeOf(now.Add(-micros(uint64(sent - n.TimeUs))))
 		}
 		rows = append(rows, serverRow("SensorNote", at, i, map[string]any{"EventId": n.Id, "Level": n.Level, "Message": n.Text}))
 	}

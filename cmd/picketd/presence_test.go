@@ -32,12 +32,12 @@ func TestNotesAreRowsByTheServersClock(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	sensor := now.Add(-time.Hour).UnixMicro() // its clock is an hour behind
-	h := &wirepb.Health{TimeUs: sensor, Notes: []*wirepb.Note{
+	notes := []*wirepb.Note{
 		{Id: 37, Level: "warning", TimeUs: sensor - 90_000_000, Text: "the spool holds much"},
 		{Id: 1, Level: "info", TimeUs: sensor + 5, Text: "from the future"},
 		{Id: 2, Level: "info", Text: "without a time"},
-	}}
-	rows := noteRows(h, now)
+	}
+	rows := noteRows(notes, sensor, now)
 	if len(rows) != 3 {
 		t.Fatalf("%d rows", len(rows))
 	}
@@ -48,11 +48,11 @@ func TestNotesAreRowsByTheServersClock(t *testing.T) {
 			t.Errorf("note %d: %+v, want time %v", i, e, want)
 		}
 		ids[e.ReportId] = true
-		if n := h.Notes[i]; more["Message"] != n.Text || more["Level"] != n.Level || more["EventId"] != float64(n.Id) {
+		if n := notes[i]; more["Message"] != n.Text || more["Level"] != n.Level || more["EventId"] != float64(n.Id) {
 			t.Errorf("note %d is told as %v", i, more)
 		}
 	}
-	if noteRows(&wirepb.Health{}, now) != nil {
+	if noteRows(nil, sensor, now) != nil {
 		t.Error("no notes, no rows")
 	}
 }
@@ -87,9 +87,11 @@ func TestArrivalsAndDepartures(t *testing.T) {
 	if rows := arrive(1, "a", "clean"); len(rows) != 0 {
 		t.Errorf("first contact is told as %v", rows)
 	}
-	report := &wirepb.Health{TimeUs: 5_000_000, Clock: &wirepb.HostClock{SuspendedUs: 7_000_000, ChangedUs: 2_000_000}, Notes: []*wirepb.Note{{Id: 1}}}
-	if rows, err := r.Health(ctx, id, 1, report); err != nil || len(rows) != 1 {
-		t.Errorf("report: %v, %v", rows, err)
+	report := &wirepb.Health{TimeUs: 5_000_000, Clock: &wirepb.HostClock{SuspendedUs: 7_000_000, ChangedUs: 2_000_000}, Notes: []*wirepb.Note{{Id: 1, Number: 1}, {Id: 4, Number: 2}, {Id: 4}}}
+	for i, want := range []int{3, 1} { // sent again, only what has no number is new
+		if rows, err := r.Health(ctx, id, 1, report); err != nil || len(rows) != want {
+			t.Errorf("report %d: %v, %v", i, rows, err)
+		}
 	}
 	d, err := db.Device(ctx, "default", id.DeviceID, now, picket.HealthThresholds{})
 	if err != nil || !d.Live || !d.ClockChanged.Equal(now.Add(-3*time.Second)) {

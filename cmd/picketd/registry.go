@@ -144,14 +144,15 @@ func (r *registry) Health(ctx context.Context, id pki.Identity, instance uint64,
 			report.ClockChanged = report.At.Add(-micros(uint64(h.TimeUs - c.ChangedUs)))
 		}
 	}
-	for _, n := range h.Notes {
-		r.log.Info("sensor says", "tenant", id.Tenant, "device", id.DeviceID, "id", n.Id, "level", n.Level, "text", n.Text)
-	}
 	if _, err := r.db.RecordHealth(ctx, id.Tenant, []state.DeviceHealth{report}); err != nil {
 		return nil, err
 	}
 	r.notify.device(id.Tenant, id.DeviceID)
-	return noteRows(h, report.At), nil
+	fresh, err := r.freshNotes(ctx, id, instance, h.Notes)
+	for _, n := range fresh {
+		r.log.Info("sensor says", "tenant", id.Tenant, "device", id.DeviceID, "id", n.Id, "level", n.Level, "text", n.Text)
+	}
+	return noteRows(fresh, h.TimeUs, report.At), err
 }
 
 // details are classes that a sensor counts when a detail of an event is

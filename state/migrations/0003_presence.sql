@@ -13,3 +13,5 @@ ALTER TABLE devices ADD COLUMN silence_from BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE devices ADD COLUMN silence_to BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE devices ADD COLUMN silence_reason TEXT NOT NULL DEFAULT '';
 ALTER TABLE devices ADD COLUMN clock_changed BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE devices ADD COLUMN note_run TEXT NOT NULL DEFAULT '';
+ALTER TABLE devices ADD COLUMN note_number BIGINT NOT NULL DEFAULT 0; -- of the newest note of that run on the timeline

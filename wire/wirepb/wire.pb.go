@@ -1011,6 +1011,7 @@ type Note struct {
 	Level         string                 `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"` // info, warning, error
 	TimeUs        int64                  `protobuf:"varint,3,opt,name=time_us,json=timeUs,proto3" json:"time_us,omitempty"`
 	Text          string                 `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	Number        uint64                 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"` // within the run of the sensor, from 1: a note may be sent again
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1071,6 +1072,13 @@ func (x *Note) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *Note) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 type PolicyApplied struct {
@@ -1707,12 +1715,13 @@ const file_wire_wire_proto_rawDesc = "" +
 	"\battached\x18\x03 \x01(\bR\battached\x12\x1d\n" +
 	"\n" +
 	"blind_spot\x18\x04 \x01(\tR\tblindSpot\x12\x14\n" +
-	"\x05error\x18\x05 \x01(\tR\x05error\"Y\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"q\n" +
 	"\x04Note\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\tR\x05level\x12\x17\n" +
 	"\atime_us\x18\x03 \x01(\x03R\x06timeUs\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\"?\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\x04R\x06number\"?\n" +
 	"\rPolicyApplied\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"\x88\x02\n" +
