@@ -28,7 +28,11 @@ type Batch struct {
 	Prev    Hash
 	Created Time // sensor's clock
 	Blocks  []*Block
+	Rest    int // batches that follow with rows of the same moment: of all together, report ids give the order
 }
+
+// maxRest is one batch for each other value class of rows.
+const maxRest = 2
 
 // Rows returns the number of rows in all blocks.
 func (b *Batch) Rows() int {
@@ -99,6 +103,12 @@ func (b *Batch) Encode() ([]byte, error) {
 		if err := w.block(blk); err != nil {
 			return nil, fmt.Errorf("encode batch %d: %w", b.Seq, err)
 		}
+	}
+	if b.Rest != 0 {
+		if b.Rest < 0 || b.Rest > maxRest {
+			return nil, fmt.Errorf("encode batch %d: %d batches follow: %w", b.Seq, b.Rest, picket.Invalid)
+		}
+		w.uvarint(uint64(b.Rest)) // left out where none follow, as by older sensors
 	}
 	head := binary.AppendUvarint([]byte(magic), uint64(len(w.buf)))
 	return encoder.EncodeAll(w.buf, head), nil

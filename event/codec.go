@@ -232,6 +232,12 @@ func (p *parser) batch() *Batch {
 		b.Blocks = append(b.Blocks, p.block())
 	}
 	if p.err == nil && p.pos != len(p.data) {
+		rest := p.uvarint()
+		if b.Rest = int(min(rest, maxRest)); p.err == nil && (rest == 0 || rest > maxRest) {
+			p.fail(picket.Invalid, "%d batches follow", rest)
+		}
+	}
+	if p.err == nil && p.pos != len(p.data) {
 		p.fail(picket.Invalid, "%d bytes follow the last block", len(p.data)-p.pos)
 	}
 	return b

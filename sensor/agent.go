@@ -307,7 +307,7 @@ func (a *agent) flush() {
 	a.flushMu.Lock()
 	defer a.flushMu.Unlock()
 	for _, u := range a.intake.take() {
-		if err := a.spool.Append(u.class, u.blocks); err != nil {
+		if err := a.spool.AppendPart(u.class, u.blocks, u.rest); err != nil {
 			a.o.Log.Debug("batch not kept", "class", u.class.String(), "rows", u.rows, "error", err) // the spool counts it
 		}
 		a.intake.done(u)

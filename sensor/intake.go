@@ -29,6 +29,7 @@ type unit struct {
 	blocks []*event.Block
 	rows   int
 	size   int
+	rest   int // units that follow with rows of the same moment
 }
 
 // intake takes rows from any goroutine and never makes it wait for more than
@@ -91,12 +92,16 @@ func (q *intake) add(row event.Row) bool {
 
 // seal turns the builders into units, highest class first.
 func (q *intake) seal() {
+	first := len(q.sealed)
 	for _, c := range spool.Classes() {
 		b := &q.builders[c]
 		if n := b.Len(); n > 0 {
 			size := b.Size()
-			q.sealed = append(q.sealed, unit{c, b.Take(), n, size})
+			q.sealed = append(q.sealed, unit{class: c, blocks: b.Take(), rows: n, size: size})
 		}
+	}
+	for i := first; i < len(q.sealed); i++ {
+		q.sealed[i].rest = len(q.sealed) - 1 - i
 	}
 }
 

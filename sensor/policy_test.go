@@ -116,6 +116,7 @@ func TestIntakeBatches(t *testing.T) {
 	}
 	units := q.take()
 	equal(t, []spool.Class{spool.High, spool.Low}, []spool.Class{units[0].class, units[1].class})
+	equal(t, []int{1, 0}, []int{units[0].rest, units[1].rest})
 	if q.empty() {
 		t.Error("empty before the units are done")
 	}

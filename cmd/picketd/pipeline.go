@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -137,42 +136,6 @@ func gapBlocks(e *event.Envelope, from, to event.Time) []*event.Block {
 	var b event.Builder
 	b.Add(&event.DeviceEvents{Timestamp: to, ActionType: "SensorGap", AdditionalFields: string(fields)})
 	return b.Take()
-}
-
-// detect runs the rules. Its position is kept in the state database after the
-// alerts, and alerts fold, so a crash in between repeats without effect.
-func (p *pipeline) detect(ctx context.Context, epoch string) error {
-	reader := "detect@" + epoch
-	from, err := p.db.Position(ctx, p.tenant, reader)
-	if err != nil && picket.Kind(err) != picket.NotFound {
-		return err
-	}
-	return p.bus.Consume(ctx, p.tenant, from, func(ctx context.Context, group []bus.Message) error {
-		var alerts []picket.Alert
-		rows := 0
-		for _, m := range group {
-			b := p.decode("detect", m)
-			if b == nil {
-				continue
-			}
-			rows += b.Rows()
-			found, err := p.engine.Feed(m.Envelope, b)
-			if err != nil {
-				return fmt.Errorf("detect: message %d: %w", m.Sequence, err)
-			}
-			alerts = append(alerts, found...)
-		}
-		if err := p.raise(ctx, alerts); err != nil {
-			return err
-		}
-		last := group[len(group)-1].Sequence
-		if err := p.db.SetPosition(ctx, p.tenant, reader, last); err != nil {
-			return err
-		}
-		p.metrics.detected.WithLabelValues(p.tenant).Add(float64(rows))
-		p.metrics.at.WithLabelValues(p.tenant, "detect").Set(float64(last))
-		return nil
-	})
 }
 
 // raise folds alerts into the queue and tells browsers.

@@ -341,7 +341,7 @@ func (s *Spool) Renumber(seq uint64, hash event.Hash) (bool, error) {
 			s.lose(damagedKind, b.Rows, 1, b.Boot, 0, 0)
 			continue
 		}
-		if err := s.append(b.Class, decoded.Blocks, b.flags); err != nil {
+		if err := s.append(b.Class, decoded.Blocks, decoded.Rest, b.flags); err != nil {
 			return true, fmt.Errorf("renumber batch %d: %w", b.Seq, err)
 		}
 	}

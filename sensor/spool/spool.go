@@ -169,17 +169,20 @@ func (s *Spool) NextReportID() int64 { return s.report.draw() }
 // Append numbers, chains, encodes and keeps a batch of rows of one class. It
 // does not wait for the disk. When there is no room for it, that is counted
 // and the error wraps picket.Unavailable.
-func (s *Spool) Append(c Class, blocks []*event.Block) error {
+func (s *Spool) Append(c Class, blocks []*event.Block) error { return s.AppendPart(c, blocks, 0) }
+
+// AppendPart appends a batch that others follow with rows of the same moment.
+func (s *Spool) AppendPart(c Class, blocks []*event.Block, rest int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return fmt.Errorf("append: spool is closed: %w", picket.Canceled)
 	}
-	return s.append(c, blocks, 0)
+	return s.append(c, blocks, rest, 0)
 }
 
-func (s *Spool) append(c Class, blocks []*event.Block, flags uint32) error {
-	batch := event.Batch{BootID: s.opts.BootID, Seq: s.st.Next, Prev: event.Hash(s.st.Last), Created: s.opts.Now(), Blocks: blocks}
+func (s *Spool) append(c Class, blocks []*event.Block, rest int, flags uint32) error {
+	batch := event.Batch{BootID: s.opts.BootID, Seq: s.st.Next, Prev: event.Hash(s.st.Last), Created: s.opts.Now(), Blocks: blocks, Rest: rest}
 	rows := uint64(batch.Rows())
 	payload, err := batch.Encode()
 	if err == nil && len(payload) > event.DefaultLimits.Compressed {

@@ -168,7 +168,7 @@ func (s *Spool) tellLosses() {
 	tell := telling{s.st.Next, s.st.Lost}
 	s.st.Telling = append(s.st.Telling, tell)
 	s.save()
-	if err := s.append(High, b.Take(), flagAccount); err != nil {
+	if err := s.append(High, b.Take(), 0, flagAccount); err != nil {
 		s.st.Telling = slices.DeleteFunc(s.st.Telling, func(t telling) bool { return t.Seq == tell.Seq })
 		s.save()
 		return
