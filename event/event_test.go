@@ -3,6 +3,7 @@
 package event
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"flag"
@@ -171,7 +172,7 @@ func TestRoundTripRandom(t *testing.T) {
 			{Name: "c", Type: schema.Int, Ints: make([]int64, rows)},
 			{Name: "x", Type: schema.Long, Ints: append([]int64{math.MinInt64}, make([]int64, rows-1)...)},
 		}}
-		in := &Batch{BootID: rapid.StringN(0, 20, 40).Draw(t, "boot"), Seq: rapid.Uint64().Draw(t, "seq"), Created: Time(rapid.Int64().Draw(t, "created")), Blocks: []*Block{b}}
+		in := &Batch{BootID: rapid.StringN(0, 20, 40).Draw(t, "boot"), Seq: rapid.Uint64().Draw(t, "seq"), Created: Time(rapid.Int64().Draw(t, "created")), Blocks: []*Block{b}, Rest: rapid.IntRange(0, maxRest).Draw(t, "rest")}
 		payload, err := in.Encode()
 		if err != nil {
 			t.Fatal(err)
@@ -184,6 +185,39 @@ func TestRoundTripRandom(t *testing.T) {
 			t.Fatal(d)
 		}
 	})
+}
+
+// TestRestOfAMoment: a batch that none follow is encoded as it always was.
+func TestRestOfAMoment(t *testing.T) {
+	t.Parallel()
+	encode := func(rest int) []byte {
+		payload, err := (&Batch{BootID: "b", Seq: 1, Rest: rest}).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return payload
+	}
+	if a, b := RawSize(encode(0)), RawSize(encode(2)); a+1 != b {
+		t.Errorf("%d bytes without what follows, %d with", a, b)
+	}
+	for _, rest := range []int{-1, maxRest + 1} {
+		if _, err := (&Batch{Rest: rest}).Encode(); !errors.Is(err, picket.Invalid) {
+			t.Errorf("%d batches follow: %v", rest, err)
+		}
+	}
+	raw := writer{}
+	raw.string("b")
+	raw.uvarint(1)
+	raw.buf = append(raw.buf, make([]byte, 32)...)
+	raw.varint(0)
+	raw.uvarint(0)
+	for _, tail := range [][]byte{{0}, {3}, {1, 1}, {0x80}} {
+		body := append(bytes.Clone(raw.buf), tail...)
+		payload := encoder.EncodeAll(body, binary.AppendUvarint([]byte(magic), uint64(len(body))))
+		if _, err := Decode(payload, DefaultLimits); !errors.Is(err, picket.Invalid) {
+			t.Errorf("tail %v: %v", tail, err)
+		}
+	}
 }
 
 func TestEncodeRefusesRaggedColumns(t *testing.T) {

@@ -42,7 +42,7 @@ func (r *registry) Arrived(ctx context.Context, id pki.Identity, h *wirepb.Hello
 
 // silenceRow says on the timeline that nothing was heard of a device for a while.
 func silenceRow(s picket.Silence) event.Row {
-	return serverRow("DeviceSilent", event.TimeOf(s.To), 0, map[string]any{"From": s.From.UTC(), "To": s.To.UTC(), "Reason": s.Reason})
+	return serverRow("DeviceSilent", event.TimeOf(s.To), event.TimeOf(s.To), map[string]any{"From": s.From.UTC(), "To": s.To.UTC(), "Reason": s.Reason})
 }
 
 // Left implements gateway.Presence.
@@ -80,17 +80,18 @@ func noteRows(notes []*wirepb.Note, sent int64, now time.Time) []event.Row {
 		if n.TimeUs > 0 && n.TimeUs <= sent {
 			at = event.TimeOf(now.Add(-micros(uint64(sent - n.TimeUs))))
 		}
-		rows = append(rows, serverRow("SensorNote", at, i, map[string]any{"EventId": n.Id, "Level": n.Level, "Message": n.Text}))
+		rows = append(rows, serverRow("SensorNote", at, event.TimeOf(now)+event.Time(i), map[string]any{"EventId": n.Id, "Level": n.Level, "Message": n.Text}))
 	}
 	return rows
 }
 
 // serverRow makes a row of the server's own about a device. Sensors number
-// their rows from 1: negative numbers cannot be theirs.
-func serverRow(action string, at event.Time, i int, more map[string]any) event.Row {
+// their rows from 1: negative numbers cannot be theirs. The moment at which
+// the server learned of it, with a place among several, is told once.
+func serverRow(action string, at, learned event.Time, more map[string]any) event.Row {
 	detail, err := json.Marshal(more)
 	if err != nil {
 		detail = []byte("{}") // cannot be: numbers and texts
 	}
-	return &event.DeviceEvents{Timestamp: at, ActionType: action, ReportId: -int64(at) - int64(i), AdditionalFields: string(detail)}
+	return &event.DeviceEvents{Timestamp: at, ActionType: action, ReportId: -int64(learned), AdditionalFields: string(detail)}
 }

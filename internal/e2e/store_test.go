@@ -69,19 +69,38 @@ func (h *history) missing() (n int64) {
 	return n
 }
 
+// causal checks that no process does anything before it starts, in the order
+// of the numbers of rows and in that of batches. One that ran before the
+// sensor did has no start, but may become another program.
+func (h *history) causal() {
+	h.t.Helper()
+	for _, order := range []string{`"ReportId"`, `"BatchSequence"`} {
+		with := `WITH start AS (
+			SELECT "DeviceId", "BootId", "ProcessUniqueId" AS id, min(` + order + `) AS at FROM events WHERE "ActionType" IN ('ProcessCreated', 'ProcessFound')
+			GROUP BY 1, 2, 3 HAVING NOT bool_or("ActionType" = 'ProcessFound')
+		) SELECT count(*) FROM events AS deed JOIN start ON deed."DeviceId" = start."DeviceId" AND deed."BootId" = start."BootId" AND deed."InitiatingProcessUniqueId" = start.id`
+		if n := h.number(with + ` WHERE deed.` + order + ` < start.at`); n != 0 {
+			h.t.Errorf("%d deeds come before the start of their process in the order of %s", n, order)
+		}
+		if h.number(with) == 0 {
+			h.t.Error("no process did anything: nothing is checked")
+		}
+	}
+}
+
 // whole checks that every batch is there once or is known to be missing, and
 // that no event is there twice.
 func (h *history) whole() {
 	h.t.Helper()
-	rows := h.number("SELECT count(*) FROM events")
-	if n := h.number(`SELECT count(DISTINCT ("DeviceId", "BootId", "BatchSequence", "RowIndex")) FROM events`); n != rows {
+	rows := h.number(`SELECT count(*) FROM events WHERE "BatchSequence" > 0`) // the rest is the server's own
+	if n := h.number(`SELECT count(DISTINCT ("DeviceId", "BootId", "BatchSequence", "RowIndex")) FROM events WHERE "BatchSequence" > 0`); n != rows {
 		h.t.Errorf("%d rows, %d different ones: batches are stored twice", rows, n)
 	}
 	numbered := h.number(`SELECT count(*) FROM events WHERE "ReportId" IS NOT NULL`)
 	if n := h.number(`SELECT count(DISTINCT ("DeviceId", "BootId", "ReportId")) FROM events WHERE "ReportId" IS NOT NULL`); n != numbered {
 		h.t.Errorf("%d numbered events, %d different ones: events are stored twice", numbered, n)
 	}
-	absent := h.number(`SELECT coalesce(sum(last - n), 0)::BIGINT FROM (SELECT max("BatchSequence") AS last, count(DISTINCT "BatchSequence") AS n FROM events GROUP BY "DeviceId", "BootId")`)
+	absent := h.number(`SELECT coalesce(sum(last - n), 0)::BIGINT FROM (SELECT max("BatchSequence") AS last, count(DISTINCT "BatchSequence") AS n FROM events WHERE "BatchSequence" > 0 GROUP BY "DeviceId", "BootId")`)
 	if known := h.missing(); absent != known {
 		h.t.Errorf("%d batches are not there, %d are known to be missing", absent, known)
 	}

@@ -75,6 +75,7 @@ func TestGroundTruth(t *testing.T) {
 	}
 	h := open(t, s)
 	h.whole()
+	h.causal()
 	want := counts{truth.Processes, truth.Processes, truth.Creates, truth.Renames, truth.Deletes, truth.Connections, truth.Connections, truth.Queries, truth.Answers}
 	if got := h.counts("truthful", truth.Port); got != want {
 		t.Errorf("stored %+v\nin truth %+v\nlost %v", got, want, st.Lost)
