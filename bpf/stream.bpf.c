@@ -170,6 +170,8 @@ static __always_inline int look(struct __sk_buff *skb, const u32 way)
 		return 1;
 	total = skb->len - s.payload;
 	kind = judge(skb, &s, c, way, total);
+	if (kind && left_out(CLASS_PAYLOAD, c->pid, c->start))
+		return 1;
 	if (kind && total <= SMALL)
 		send(skb, &s, c, key, way, kind, total, SMALL);
 	else if (kind)

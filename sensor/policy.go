@@ -20,7 +20,7 @@ import (
 )
 
 // Kinds are the kinds of events that a policy can switch off.
-var Kinds = []string{"process", "file", "network", "stream", "dns", "logon"}
+var Kinds = []string{"process", "file", "network", "stream", "interface", "firewall", "dns", "logon"}
 
 // Policy is what the server wants of a sensor. Zero values mean the default.
 type Policy struct {
@@ -188,8 +188,21 @@ func (f *filter) drops(row event.Row) bool {
 		if r.ActionType == "DnsQueryRequest" || r.ActionType == "DnsQueryResponse" {
 			return f.off["dns"] || f.processes[r.InitiatingProcessFolderPath]
 		}
+		if r.ActionType == "FirewallRuleChanged" {
+			return f.off["firewall"]
+		}
+		return f.off["interface"] && changesNetwork(r.ActionType)
 	}
 	return false
+}
+
+// changesNetwork reports whether an action is one of kind interface.
+func changesNetwork(action string) bool {
+	switch action {
+	case "TunnelCreated", "TunnelRemoved", "PromiscuousModeEnabled", "PromiscuousModeDisabled", "DefaultRouteChanged":
+		return true
+	}
+	return strings.HasPrefix(action, "NetworkInterface") || strings.HasPrefix(action, "NetworkAddress")
 }
 
 func (f *filter) below(path string) bool {

@@ -92,6 +92,9 @@ func TestFilter(t *testing.T) {
 		{&event.DeviceNetworkEvents{ActionType: "SslConnectionInspected"}, true, true},
 		{&event.DeviceLogonEvents{}, true, true},
 		{&event.DeviceEvents{ActionType: "DnsQueryRequest"}, true, true},
+		{&event.DeviceEvents{ActionType: "FirewallRuleChanged"}, false, true},
+		{&event.DeviceEvents{ActionType: "NetworkInterfaceUp"}, false, true},
+		{&event.DeviceEvents{ActionType: "TunnelCreated"}, false, true},
 		{&event.DeviceEvents{ActionType: "SensorLoss"}, false, false},
 		{&event.DeviceInfo{}, false, false},
 	} {

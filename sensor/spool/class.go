@@ -45,7 +45,8 @@ func ClassOf(row event.Row) Class {
 		switch r.ActionType {
 		case "DnsQueryRequest":
 			return Low
-		case "DnsQueryResponse":
+		case "DnsQueryResponse", "NetworkInterfaceCreated", "NetworkInterfaceRemoved", "NetworkInterfaceUp", "NetworkInterfaceDown",
+			"NetworkAddressAdded", "NetworkAddressRemoved":
 			return Normal
 		}
 		return High
