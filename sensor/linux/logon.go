@@ -14,7 +14,11 @@ import (
 )
 
 func newLogons(paths logon.Paths, c *Collector) *logon.Watcher {
-	return logon.New(logon.Options{Paths: paths, Lost: c.lost.add, Emit: func(f logon.Fact) {
+	lost := func(class string, n uint64) {
+		c.lost.add(class, n)
+		c.out.miss("DeviceLogonEvents", n)
+	}
+	return logon.New(logon.Options{Paths: paths, Lost: lost, Emit: func(f logon.Fact) {
 		if !c.do(func() { c.onLogon(f) }) {
 			c.lost.add("inbox.full", 1)
 			c.out.miss(logonTable(f), 1)

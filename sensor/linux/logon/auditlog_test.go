@@ -149,3 +149,18 @@ func TestAuditAddsToOthers(t *testing.T) {
 	expect(t, m.flush(start.Add(time.Minute), true), "LogonFailed root RemoteInteractive InvalidCredentials audit,log",
 		"LogonFailed root RemoteInteractive InvalidCredentials audit,log")
 }
+
+func FuzzFromAudit(f *testing.F) {
+	f.Add(uint16(audit.UserLogin), `pid=11 ses=36 msg='op=login acct="x" exe="/usr/sbin/sshd" hostname=h addr=192.0.2.7 terminal=/dev/pts/1 res=failed'`)
+	f.Add(uint16(audit.UserMgmt), `pid=5 msg='op=add-user-to-group grp="wheel" acct="bob" res=success'`)
+	f.Add(uint16(audit.ConfigChange), `auid=1000 op="remove_rule" key=61 res=1`)
+	f.Fuzz(func(t *testing.T, typ uint16, text string) {
+		r, err := audit.Parse(typ, "audit(1.000:1):"+text)
+		if err != nil {
+			return
+		}
+		if n, ok := fromAudit(&r); ok && (n.Action == "" || len(n.User) > maxText || len(n.Detail) > maxText) {
+			t.Fatalf("%q became %+v", text, n)
+		}
+	})
+}

@@ -341,9 +341,12 @@ func (w *Watcher) sources() (have, gaps []string) {
 	p := w.o.Paths
 	told := false // programs tell of themselves somewhere
 	if w.audit != nil && !w.deaf.Load() {
-		if on, err := audit.Enabled(); on || err != nil { // if it does not say, it may be on
+		switch on, err := audit.Enabled(); {
+		case on, errors.Is(err, unix.EPERM): // who may not ask may listen
 			have, told = append(have, "audit"), true
-		} else {
+		case err != nil:
+			gaps = append(gaps, "the kernel does not say whether anything is audited")
+		default:
 			gaps = append(gaps, "nothing is audited on this host")
 		}
 	}
