@@ -8,7 +8,6 @@
 // for that. It never becomes the audit daemon, never switches auditing on and
 // never changes a rule: where nothing audits there is nothing to read, and
 // reading costs nothing; where something does, its log says that the sensor
-joined. The kernel passes on only the types that are asked
-// for. Messages are hostile input. It belongs to floor 4 and is empty on other
-// systems.
+// joined. The kernel passes on only the types that are asked for. Messages are
+// hostile input. It belongs to floor 4 and is empty on other systems.
 package audit

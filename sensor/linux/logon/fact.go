@@ -198,10 +198,10 @@ func (n *note) addSource(names ...string) {
 func (n *note) agrees(m *note) bool {
 	same := func(a, b string) bool { return a == "" || b == "" || strings.EqualFold(a, b) }
 	switch {
+	case !n.apart && !m.apart && n.PID != 0 && m.PID != 0 && n.PID != m.PID: // first: it parts most
 	case n.Action != m.Action && !(n.Action == Found && m.Action == Success):
 	case !same(n.User, m.User) || !same(n.UserID, m.UserID) || !same(n.Target, m.Target) || !same(n.Group, m.Group):
 	case !n.loose && !m.loose && !same(n.Program, m.Program):
-	case !n.apart && !m.apart && n.PID != 0 && m.PID != 0 && n.PID != m.PID:
 	case n.Session != 0 && m.Session != 0 && n.Session != m.Session && !takesOn(n.Program):
 	case n.Remote.IsValid() && m.Remote.IsValid() && n.Remote != m.Remote:
 	case !same(n.TTY, m.TTY):
