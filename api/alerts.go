@@ -202,7 +202,7 @@ func (s *server) alertLosses(ctx context.Context, a state.Alert) ([]Gap, error) 
 		return []Gap{}, err
 	}
 	found, err := store.Losses(ctx, ev, a.DeviceID, a.FirstActivity.Add(-lossLead), a.LastActivity.Add(time.Microsecond))
-	return gapsOf(found), err
+	return gapsOf(store.MergeLosses(found)), err
 }
 
 func (s *server) updateAlert(ctx context.Context, in *struct {

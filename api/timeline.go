@@ -51,10 +51,9 @@ type Gap struct {
 	Class string    `json:"class" doc:"What was lost and where: ring.file, spool.low, batches, ...; blind: the sensor did not run."`
 }
 
-// gapsOf joins losses that follow each other.
 func gapsOf(all []store.Loss) []Gap {
 	out := []Gap{}
-	for _, l := range store.MergeLosses(all) {
+	for _, l := range all {
 		out = append(out, Gap{l.From, l.To, l.Count, l.Class})
 	}
 	return out
@@ -64,7 +63,7 @@ func gapsOf(all []store.Loss) []Gap {
 type Timeline struct {
 	Items []TimelineEvent `json:"items"`
 	Next  string          `json:"next"`
-	Gaps  []Gap           `json:"gaps" doc:"Events known to be missing in the time that the items span."`
+	Gaps  []Gap           `json:"gaps" doc:"Events known to be missing in the time that the items span, by class and second."`
 }
 
 type timelineInput struct {
@@ -183,11 +182,7 @@ func (s *server) losses(ctx context.Context, in *lossesInput) (*body[[]Gap], err
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	out := &body[[]Gap]{[]Gap{}}
-	for _, l := range found {
-		out.Body = append(out.Body, Gap{l.From, l.To, l.Count, l.Class})
-	}
-	return out, nil
+	return &body[[]Gap]{gapsOf(found)}, nil
 }
 
 // describeItems turns rows into what a person reads, with their alerts.

@@ -20,18 +20,28 @@ type Loss struct {
 	From, To time.Time // To is exclusive where it is after From
 	Class    string    // ring.file, spool.low, batches, ...; BlindClass: nobody watched
 	Count    int64     // events; for class "batches", batches; 0: nobody knows
+
+	span numbers // batches that are missing for it, where known
+}
+
+// numbers are those of batches of a boot.
+type numbers struct {
+	Boot  string `json:"BootId"`
+	First int64  `json:"FirstSequence"`
+	Last  int64  `json:"LastSequence"`
 }
 
 // BlindClass is the class of time in which a host ran and its sensor did not.
 const BlindClass = "blind"
 
 // Bounds of what is read. A loss is told some seconds after it happened, and
-// later when the device was cut off; what is told even later shows where it
-// is told.
+// later when the device was cut off and its spool full; what is told even
+// later shows where it is told.
 const (
 	lossRows    = 1000
 	lossSeconds = 600 // of one row
-	toldWithin  = time.Hour
+	lossSpans   = 32  // of one answer
+	toldWithin  = 24 * time.Hour
 )
 
 // Losses reads what is known to be missing of a device between two moments, by
@@ -41,34 +51,98 @@ func Losses(ctx context.Context, ev Events, deviceID string, from, to time.Time)
 	w.add(`"DeviceId" = ?`, deviceID)
 	w.add(`"TableName" = 'DeviceEvents'`)
 	w.add(`"ActionType" IN ('SensorLoss', 'SensorGap', 'DeviceSilent')`)
-	told := to
+	until := to
 	if !from.IsZero() {
 		w.add(`"Timestamp" >= ?`, from.UTC())
 	}
 	if !to.IsZero() {
-		told = to.Add(toldWithin)
-		w.add(`"Timestamp" < ?`, told.UTC())
+		until = to.Add(toldWithin)
+		w.add(`"Timestamp" < ?`, until.UTC())
 	}
-	rows, err := ev.Query(Within(ctx, from, told), fmt.Sprintf(`SELECT "Timestamp", "ActionType", coalesce("AdditionalFields", '{}') FROM events WHERE %s ORDER BY "Timestamp" LIMIT %d`, w.sql(), lossRows), w.args...)
+	all, err := told(ctx, ev, w, Between{from, until})
+	if err == nil {
+		err = locate(ctx, ev, deviceID, all)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("losses of %s: %w", deviceID, err)
 	}
+	out := slices.DeleteFunc(all, func(l Loss) bool { return !l.touches(from, to) })
+	slices.SortStableFunc(out, byTime)
+	return out, nil
+}
+
+// told reads the losses that rows tell of.
+func told(ctx context.Context, ev Events, w *where, span Between) ([]Loss, error) {
+	rows, err := ev.Query(Within(ctx, span.From, span.To), fmt.Sprintf(`SELECT "Timestamp", "ActionType", coalesce("AdditionalFields", '{}') FROM events WHERE %s ORDER BY "Timestamp" LIMIT %d`, w.sql(), lossRows), w.args...)
+	if err != nil {
+		return nil, err
+	}
 	defer rows.Close()
-	var out []Loss
+	var all []Loss
 	for rows.Next() {
 		var at time.Time
 		var action, fields string
 		if err := rows.Scan(&at, &action, &fields); err != nil {
-			return nil, fmt.Errorf("losses of %s: %w", deviceID, err)
+			return nil, err
 		}
-		for _, l := range losses(at.UTC(), action, fields) {
-			if l.touches(from, to) {
-				out = append(out, l)
-			}
+		all = append(all, losses(at.UTC(), action, fields)...)
+	}
+	return all, rows.Err()
+}
+
+// neighbours is how many batches beside lost ones are looked at to learn when
+// those were made.
+const neighbours = 64
+
+// locateDays is how long before its account a loss may have happened.
+const locateDays = 30
+
+// locate finds when lost batches were made of which only the numbers are
+// known: between the last row before and the first row after them.
+func locate(ctx context.Context, ev Events, deviceID string, all []Loss) error {
+	spans := 0
+	for i := range all {
+		s := all[i].span
+		all[i].span = numbers{}
+		if s.First <= 0 || s.Last < s.First || s.Last > 1<<48 {
+			continue
+		}
+		if spans++; spans > lossSpans {
+			break
+		}
+		rows, err := ev.Query(Within(ctx, all[i].To.AddDate(0, 0, -locateDays), all[i].To), `SELECT coalesce(max("Timestamp") FILTER ("BatchSequence" < ?), TIMESTAMP '1970-01-01'), coalesce(min("Timestamp") FILTER ("BatchSequence" > ?), TIMESTAMP '1970-01-01')
+			FROM events WHERE "DeviceId" = ? AND "BootId" = ? AND ("BatchSequence" BETWEEN ? AND ? OR "BatchSequence" BETWEEN ? AND ?)`,
+			s.First, s.Last, deviceID, s.Boot, max(s.First-neighbours, 1), s.First-1, s.Last+1, s.Last+neighbours)
+		if err != nil {
+			return err
+		}
+		err = all[i].between(rows)
+		rows.Close()
+		if err != nil {
+			return err
 		}
 	}
-	slices.SortStableFunc(out, byTime)
-	return out, rows.Err()
+	return nil
+}
+
+// between takes over the times around lost batches. What is not known, or
+// makes no sense since a clock was set, leaves the loss where it was told.
+func (l *Loss) between(rows Rows) error {
+	var after, before time.Time // at the epoch: not known
+	if !rows.Next() {
+		return rows.Err()
+	}
+	if err := rows.Scan(&after, &before); err != nil {
+		return err
+	}
+	if before.Unix() > 0 && before.Before(l.To) {
+		l.To = before.UTC()
+		l.From = l.To
+	}
+	if after.Unix() > 0 && !after.After(l.To) {
+		l.From = after.UTC()
+	}
+	return rows.Err()
 }
 
 func byTime(a, b Loss) int {
@@ -107,6 +181,10 @@ type lossReport struct {
 	Seconds []struct {
 		T, D int64 // Unix time, and how many seconds from it; 0: one
 		Lost map[string]any
+	}
+	Spans []struct {
+		Class string
+		numbers
 	}
 	From, To, Since moment
 	Reason          picket.ConnectionState
@@ -165,7 +243,13 @@ func losses(at time.Time, action, fields string) []Loss {
 	}
 	for class, n := range left {
 		if n > 0 {
-			out = append(out, Loss{From: from, To: at, Class: class, Count: n})
+			l := Loss{From: from, To: at, Class: class, Count: n}
+			for _, s := range r.Spans {
+				if s.Class == class {
+					l.span = s.numbers
+				}
+			}
+			out = append(out, l)
 		}
 	}
 	return out

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"github.com/picket-edr/picket"
@@ -292,8 +293,55 @@ func TestLosses(t *testing.T) {
 	since := noon.Add(-time.Minute)
 	gap := noon.Add(time.Microsecond)
 	want := []store.Loss{{From: since, To: noon, Class: "hash", Count: 4}, {From: since, To: noon, Class: "kernel.file", Count: 3}, {From: gap, To: gap, Class: "batches", Count: 2}}
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(store.Loss{})); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestLostBatchesAreLocated has a sensor tell at noon that batches were lost
+// which it had made between a quarter and half past eleven.
+func TestLostBatchesAreLocated(t *testing.T) {
+	s, err := duckdb.Open(context.Background(), duckdb.Options{Dir: t.TempDir(), MemoryMB: 512, Threads: 1, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	quarter, half := noon.Add(-45*time.Minute), noon.Add(-30*time.Minute)
+	loss := func(first, last int) string {
+		return fmt.Sprintf(`{"Lost":{"spool.low":3},"Spans":[{"Class":"spool.low","BootId":"boot","FirstSequence":%d,"LastSequence":%d}]}`, first, last)
+	}
+	for i, b := range []struct {
+		seq  uint64
+		when time.Time
+		text string
+	}{{3, quarter, ""}, {7, half, ""}, {8, noon, loss(4, 6)}, {9, noon, loss(1, 2)}, {10, noon, loss(500, 600)}, {11, noon, loss(-5, 1)}} {
+		var rows event.Builder
+		row := &event.DeviceEvents{Timestamp: event.TimeOf(b.when), ReportId: int64(i + 1), ActionType: "DnsQueryRequest"}
+		if b.text != "" {
+			row.ActionType, row.AdditionalFields = "SensorLoss", b.text
+		}
+		rows.Add(row)
+		env := event.Envelope{Tenant: "default", DeviceID: device, Received: at + 1, BootID: "boot", Seq: b.seq}
+		if err := s.Append(context.Background(), []store.Delivery{{Position: store.Position{Epoch: "e", Sequence: uint64(i + 1)}, Envelope: env, Batch: &event.Batch{Blocks: rows.Take()}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := store.Losses(context.Background(), s, device, quarter.Add(-time.Hour), noon.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []store.Loss{{From: quarter, To: quarter}, {From: quarter, To: half}, {From: noon, To: noon}, {From: noon, To: noon}}
+	for i := range want {
+		want[i].Class, want[i].Count = "spool.low", 3
+	}
+	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(store.Loss{})); d != "" {
+		t.Error(d)
+	}
+	if got, err := store.Losses(context.Background(), s, device, quarter.Add(time.Minute), half.Add(-time.Minute)); err != nil || len(got) != 1 {
+		t.Errorf("between a quarter and half past: %v, %v", got, err)
 	}
 }
 

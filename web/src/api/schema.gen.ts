@@ -898,7 +898,7 @@ export interface components {
             to: string;
         };
         Timeline: {
-            /** @description Events known to be missing in the time that the items span. */
+            /** @description Events known to be missing in the time that the items span, by class and second. */
             gaps: components["schemas"]["Gap"][] | null;
             items: components["schemas"]["TimelineEvent"][] | null;
             next: string;

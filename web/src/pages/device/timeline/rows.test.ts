@@ -50,22 +50,20 @@ describe("timelineRows", () => {
 });
 
 describe("lossBands", () => {
-  it("joins what overlaps, sums classes, and leaves apart what only touches", () => {
+  it("joins what overlaps or follows at once, sums classes, and counts what two pages name once", () => {
     const bands = lossBands([
       gap("2026-03-04T10:00:00Z", "2026-03-04T10:00:03Z", 1, "a"),
       gap("2026-03-04T10:00:02Z", "2026-03-04T10:00:05Z", 2, "a"),
       gap("2026-03-04T10:00:02Z", "2026-03-04T10:00:05Z", 2, "a"),
       gap("2026-03-04T10:00:04Z", "2026-03-04T10:00:05Z", 4, "b"),
-      gap("2026-03-04T09:59:00Z", "2026-03-04T10:00:00Z", 8, "a"),
+      gap("2026-03-04T09:59:59Z", "2026-03-04T10:00:00Z", 8, "a"),
+      gap("2026-03-04T09:00:00Z", "2026-03-04T09:00:01Z", 9, "a"),
     ]);
     expect(bands.map((b) => [b.from, b.to, b.losses.map((l) => `${l.class} ${l.lost}`).join()])).toEqual([
-      ["2026-03-04T10:00:00Z", "2026-03-04T10:00:05Z", "a 3,b 4"],
-      ["2026-03-04T09:59:00Z", "2026-03-04T10:00:00Z", "a 8"],
+      ["2026-03-04T09:59:59Z", "2026-03-04T10:00:05Z", "a 11,b 4"],
+      ["2026-03-04T09:00:00Z", "2026-03-04T09:00:01Z", "a 9"],
     ]);
     expect(lossBands([])).toEqual([]);
-  });
-  it("takes the fuller count when pages cut a loss differently", () => {
-    expect(lossBands([gap("2026-03-04T10:00:00Z", "2026-03-04T10:00:03Z", 5), gap("2026-03-04T10:00:00Z", "2026-03-04T10:00:03Z", 7)])[0]?.losses[0]?.lost).toBe(7);
   });
 });
 

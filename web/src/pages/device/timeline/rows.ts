@@ -55,15 +55,12 @@ export function timelineRows(pages: readonly TimelinePage[], zone: Zone): Row[] 
 export function lossBands(gaps: readonly TimelineGap[]): Band[] {
   const seen = new Map<string, TimelineGap>();
   for (const g of gaps) {
-    const key = `${g.from} ${g.to} ${g.class}`;
-    if ((seen.get(key)?.lost ?? -1) < g.lost) {
-      seen.set(key, g);
-    }
+    seen.set(`${g.from} ${g.to} ${g.class}`, g);
   }
   const bands: Band[] = [];
   for (const g of [...seen.values()].toSorted((a, b) => Date.parse(b.to) - Date.parse(a.to) || a.class.localeCompare(b.class))) {
     const band = bands.at(-1);
-    if (band && Date.parse(g.to) > Date.parse(band.from)) {
+    if (band && Date.parse(g.to) >= Date.parse(band.from)) {
       band.from = Date.parse(g.from) < Date.parse(band.from) ? g.from : band.from;
       add(band.losses, g);
     } else {
