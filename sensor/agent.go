@@ -31,10 +31,12 @@ type Options struct {
 	Proxy      string // as for ParseProxy
 	SpoolLimit int64  // bytes; 0: the spool's default
 	Log        *slog.Logger
-	Level      *slog.LevelVar       // that Log obeys; nil: policies do not change it
-	Facts      func() *wirepb.Facts // nil: HostFacts
-	Root       string               // of the host's files that tell of a shutdown; empty: /
-	Open       OpenCollector        // nil: of this platform
+	Level      *slog.LevelVar           // that Log obeys; nil: policies do not change it
+	Facts      func() *wirepb.Facts     // nil: HostFacts
+	Root       string                   // of the host's files that tell of a shutdown; empty: /
+	Open       OpenCollector            // nil: of this platform
+	Notify     func(state string) error // tells the service manager; nil: directly
+	Processes  func() []Process         // of the sensor, the one to signal first; nil: this one
 	Timing     Timing
 }
 
@@ -94,7 +96,8 @@ type agent struct {
 	hooks     []picket.Hook     // of the last collector, or why there is none
 	lostOnce  map[string]uint64 // by collectors that are closed
 	policy    uint64            // version in force
-	level     slog.Level        // as configured
+	inForce   *Policy
+	level     slog.Level // as configured
 }
 
 // Run runs the sensor until ctx ends. Then it stops collecting, keeps what is
@@ -105,9 +108,15 @@ func Run(ctx context.Context, o Options) error {
 		o.Facts = HostFacts
 	}
 	if o.Open == nil {
-		o.Open = openCollector
+		o.Open = OpenHost
 	}
-	a := &agent{o: o, facts: o.Facts(), notes: &notes{log: o.Log}, intake: newIntake(), usage: newUsage(), clock: newHostClock(readClocks), since: time.Now(), lostOnce: map[string]uint64{}}
+	if o.Notify == nil {
+		o.Notify = notifySystemd
+	}
+	if o.Processes == nil {
+		o.Processes = func() []Process { return []Process{OwnProcess("sensor")} }
+	}
+	a := &agent{o: o, facts: o.Facts(), notes: &notes{log: o.Log}, intake: newIntake(), usage: newUsage(o.Processes), clock: newHostClock(readClocks), since: time.Now(), lostOnce: map[string]uint64{}}
 	if o.Level != nil {
 		a.level = o.Level.Level()
 	}
@@ -223,7 +232,7 @@ func (a *agent) run(ctx context.Context) {
 }
 
 func (a *agent) systemd(state string) {
-	if err := notifySystemd(state); err != nil {
+	if err := a.o.Notify(state); err != nil {
 		a.o.Log.Warn("service manager cannot be told", "state", state, "error", err)
 	}
 }
@@ -306,11 +315,21 @@ func (a *agent) batch(ctx context.Context) {
 func (a *agent) flush() {
 	a.flushMu.Lock()
 	defer a.flushMu.Unlock()
+	a.mu.Lock()
+	keeper, _ := a.collector.(Keeper)
+	a.mu.Unlock()
+	var passed uint64
+	if keeper != nil {
+		passed = keeper.Passed()
+	}
 	for _, u := range a.intake.take() {
 		if err := a.spool.AppendPart(u.class, u.blocks, u.rest); err != nil {
 			a.o.Log.Debug("batch not kept", "class", u.class.String(), "rows", u.rows, "error", err) // the spool counts it
 		}
 		a.intake.done(u)
+	}
+	if keeper != nil {
+		keeper.Kept(passed)
 	}
 	a.lastFlush.Store(time.Now().UnixNano())
 }
@@ -375,6 +394,7 @@ func (a *agent) collect(ctx context.Context) error {
 	c, err := a.o.Open(ctx, CollectorOptions{
 		DeviceID: id.DeviceID, BootID: a.facts.BootId, Log: a.o.Log, Sink: a.intake.add, NextReportID: a.spool.NextReportID,
 		Redactor: a.redactor.Load,
+		Flush: a.flush, Wake: a.intake.signal,
 	})
 	if err != nil {
 		a.notes.add(noteNoCollector, "no events are collected: "+err.Error())
@@ -388,6 +408,12 @@ func (a *agent) collect(ctx context.Context) error {
 		}
 	}
 	a.setCollector(c, hooks)
+	a.mu.Lock()
+	p := a.inForce
+	a.mu.Unlock()
+	if t, ok := c.(PolicyTaker); ok && p != nil {
+		t.SetPolicy(p)
+	}
 	err = c.Run(ctx)
 	_, lost := c.Counters()
 	a.mu.Lock()

@@ -232,6 +232,10 @@ func TestStatusAndHealth(t *testing.T) {
 	got := *s
 	got.Since, got.LastAck, got.Certificate = time.Time{}, time.Time{}, time.Time{}
 	got.SpoolBytes, got.CPUPercent, got.RSSBytes, got.UptimeSeconds = 0, 0, 0, 0
+	if len(got.Processes) != 1 || got.Processes[0].RSSBytes != s.RSSBytes || got.Processes[0].PID != os.Getpid() {
+		t.Errorf("processes: %+v", got.Processes)
+	}
+	got.Processes = nil
 	equal(t, want, &got)
 	if s.RSSBytes < 1<<20 || s.SpoolBytes == 0 || s.Certificate.IsZero() || s.LastAck.IsZero() || s.Since.IsZero() {
 		t.Errorf("%+v", s)

@@ -26,6 +26,24 @@ type Collector interface {
 	Close() error
 }
 
+// Keeper is a collector that wants to know which of its rows are safe in the
+// spool: those that were passed on when Passed was called and that Kept names.
+type Keeper interface {
+	Passed() uint64
+	Kept(passed uint64) // never blocks
+}
+
+// PolicyTaker is a collector that obeys policies itself. It gets the one in
+// force once it is open and each one that follows.
+type PolicyTaker interface {
+	SetPolicy(*Policy) // never blocks
+}
+
+// Excluder is a collector that can be told anew which processes to leave out.
+type Excluder interface {
+	Exclude(pids []int)
+}
+
 // CollectorOptions are what an agent gives to a collector.
 type CollectorOptions struct {
 	DeviceID     string
@@ -34,6 +52,9 @@ type CollectorOptions struct {
 	Sink         func(event.Row) bool    // never blocks; false: the row is lost
 	NextReportID func() int64            // never blocks
 	Redactor     func() *redact.Redactor // the one that the policy in force wants
+	Flush        func()                  // moves what was passed on to the spool now
+	Wake         func()                  // has that done soon, also when a policy left all rows out
+	ExcludePIDs  []int                   // processes whose doings are not collected; nil: this one
 }
 
 // OpenCollector opens the collector of a platform.

@@ -11,11 +11,14 @@ import (
 	"github.com/picket-edr/picket/wire/wirepb"
 )
 
-// openCollector opens the collector of this platform. The sensor's own doings
-// are left out: its spool would feed itself.
-func openCollector(ctx context.Context, o CollectorOptions) (Collector, error) {
+// OpenHost opens the collector of this platform. The sensor's own doings are
+// left out: its spool would feed itself.
+func OpenHost(ctx context.Context, o CollectorOptions) (Collector, error) {
+	if o.ExcludePIDs == nil {
+		o.ExcludePIDs = []int{os.Getpid()}
+	}
 	c, err := linux.Open(ctx, linux.Options{
-		DeviceID: o.DeviceID, BootID: o.BootID, Log: o.Log, Sink: o.Sink, NextReportID: o.NextReportID, ExcludePIDs: []int{os.Getpid()},
+		DeviceID: o.DeviceID, BootID: o.BootID, Log: o.Log, Sink: o.Sink, NextReportID: o.NextReportID, ExcludePIDs: o.ExcludePIDs,
 		Redactor: o.Redactor,
 	})
 	if err != nil {

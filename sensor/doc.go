@@ -11,6 +11,6 @@
 // reach it by a socket that only its owner can open. It belongs to floor 4 and
 // imports neither the server's packages nor a store.
 //
-// Locks: none is held while another is taken, except that intake.mu is a leaf
-// and the spool's own locks lie below everything here.
+// Locks: none is held while another is taken, except that intake.mu
+// and agent.mu are leaves and the spool's own locks lie below everything here.
 package sensor

@@ -15,32 +15,50 @@ import (
 	"github.com/picket-edr/picket/wire/wirepb"
 )
 
-// usage measures the processor time that the sensor takes.
+// usage measures what the processes of the sensor take.
 type usage struct {
+	read func() []Process
+
 	mu      sync.Mutex
 	at      time.Time
-	cpu     time.Duration
-	percent float64
+	cpu     map[int]time.Duration // by process, when last measured
+	percent map[int]float64
 }
 
 // usageSpan is the shortest time over which a share is measured.
 const usageSpan = time.Second
 
-func newUsage() *usage {
-	cpu, _ := processUsage()
-	return &usage{at: time.Now(), cpu: cpu}
+func newUsage(read func() []Process) *usage {
+	u := &usage{read: read, at: time.Now(), cpu: map[int]time.Duration{}, percent: map[int]float64{}}
+	for _, p := range read() {
+		u.cpu[p.PID] = p.CPU
+	}
+	return u
 }
 
-// now returns the share of one processor in percent, and the memory.
-func (u *usage) now() (percent float64, rss uint64) {
-	cpu, rss := processUsage()
+// now returns the processes of the sensor and the sums over them: the share of
+// one processor in percent, and the memory. A process counts from its second
+// look on.
+func (u *usage) now() (processes []Process, percent float64, rss uint64) {
+	processes = u.read()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if span := time.Since(u.at); span >= usageSpan {
-		u.percent = 100 * float64(cpu-u.cpu) / float64(span)
-		u.at, u.cpu = time.Now(), cpu
+		cpu, share := map[int]time.Duration{}, map[int]float64{}
+		for _, p := range processes {
+			if before, ok := u.cpu[p.PID]; ok && p.CPU >= before {
+				share[p.PID] = 100 * float64(p.CPU-before) / float64(span)
+			}
+			cpu[p.PID] = p.CPU
+		}
+		u.at, u.cpu, u.percent = time.Now(), cpu, share
 	}
-	return u.percent, rss
+	for i := range processes {
+		processes[i].CPUPercent = u.percent[processes[i].PID]
+		percent += processes[i].CPUPercent
+		rss += processes[i].RSSBytes
+	}
+	return processes, percent, rss
 }
 
 // losses returns the events lost since the start, by class, and the details
@@ -83,7 +101,7 @@ func (a *agent) collecting() (rung string, hooks []picket.Hook) {
 // report makes the health message for the server.
 func (a *agent) report() *wirepb.Health {
 	rung, hooks := a.collecting()
-	percent, rss := a.usage.now()
+	_, percent, rss := a.usage.now()
 	st := a.spool.Stats()
 	lost, incomplete := a.losses()
 	maps.Copy(lost, incomplete) // the server tells them apart by their names
@@ -102,7 +120,11 @@ func (a *agent) report() *wirepb.Health {
 func (a *agent) status() Status {
 	id, creds := a.vault.get()
 	rung, hooks := a.collecting()
-	percent, rss := a.usage.now()
+	processes, percent, rss := a.usage.now()
+	pid := os.Getpid()
+	if len(processes) > 0 {
+		pid = processes[0].PID
+	}
 	st := a.spool.Stats()
 	link := a.uplink.link()
 	lost, incomplete := a.losses()
@@ -113,12 +135,13 @@ func (a *agent) status() Status {
 		hooks = []picket.Hook{}
 	}
 	return Status{
-		Version: picket.Version, PID: os.Getpid(), DeviceID: id.DeviceID, Tenant: id.Tenant, Group: link.group, Server: a.uplink.server,
+		Version: picket.Version, PID: pid, DeviceID: id.DeviceID, Tenant: id.Tenant, Group: link.group, Server: a.uplink.server,
 		Way: link.way.String(), Connected: link.connected, Since: link.since, LastError: link.lastError, LastAck: link.lastAck, Throttled: link.throttled,
 		Certificate: creds.cert.Leaf.NotAfter, BootID: a.facts.BootId, Rung: rung, Hooks: hooks, Events: a.intake.counts(), Lost: lost,
 		Incomplete: incomplete,
 		Filtered:   a.intake.filtered.Load(), SpoolBytes: st.Bytes, SpoolLimit: st.Limit, SpoolError: st.LastError, Policy: policy,
 		CPUPercent: percent, RSSBytes: rss, UptimeSeconds: int64(time.Since(a.since).Seconds()),
+		Processes: processes,
 	}
 }
 

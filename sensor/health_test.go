@@ -26,7 +26,9 @@ import (
 func stopped(t *testing.T, h *harness) *agent {
 	t.Helper()
 	h.o.Timing.setDefaults()
-	a := &agent{o: h.o, facts: h.o.Facts(), notes: &notes{log: discard()}, intake: newIntake(), usage: newUsage(), clock: newHostClock(readClocks), lostOnce: map[string]uint64{}}
+	h.o.Notify = notifySystemd
+	h.o.Processes = func() []Process { return []Process{OwnProcess("sensor")} }
+	a := &agent{o: h.o, facts: h.o.Facts(), notes: &notes{log: discard()}, intake: newIntake(), usage: newUsage(h.o.Processes), clock: newHostClock(readClocks), lostOnce: map[string]uint64{}}
 	lock, err := a.start(t.Context())
 	must(t, err)
 	t.Cleanup(func() {
@@ -211,14 +213,16 @@ func TestStartAfterAKill(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	t.Parallel()
-	u := newUsage()
+	processes := []Process{{PID: 1, CPU: time.Minute, RSSBytes: 10}, {PID: 2, CPU: time.Hour, RSSBytes: 5}}
+	u := newUsage(func() []Process { return slices.Clone(processes) })
 	u.at = u.at.Add(-2 * usageSpan) // as if that had passed
-	u.cpu -= usageSpan
-	percent, rss := u.now()
-	if percent < 40 || percent > 100 || rss < 1<<20 {
-		t.Errorf("%v %%, %d bytes", percent, rss)
+	processes[0].CPU += usageSpan
+	processes[1] = Process{PID: 3, CPU: time.Second, RSSBytes: 7} // started again: counts from now on
+	got, percent, rss := u.now()
+	if percent < 40 || percent > 50 || rss != 17 || got[0].CPUPercent != percent || got[1].CPUPercent != 0 {
+		t.Errorf("%v %%, %d bytes, %v", percent, rss, got)
 	}
-	again, _ := u.now() // too soon for another figure
+	_, again, _ := u.now() // too soon for another figure
 	equal(t, percent, again)
 }
 

@@ -95,8 +95,12 @@ func (a *agent) putInForce(version uint64, p *Policy) {
 		a.o.Level.Set(level)
 	}
 	a.mu.Lock()
-	a.policy = version
+	a.policy, a.inForce = version, p
+	c := a.collector
 	a.mu.Unlock()
+	if t, ok := c.(PolicyTaker); ok {
+		t.SetPolicy(p)
+	}
 }
 
 // setRedactor puts rules of redaction in force that ParsePolicy has checked.

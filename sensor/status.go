@@ -20,7 +20,7 @@ import (
 // Status is what a running sensor says of itself to its own host.
 type Status struct {
 	Version       string            `json:"version"`
-	PID           int               `json:"pid"`
+	PID           int               `json:"pid"` // of the process to signal
 	DeviceID      string            `json:"device_id"`
 	Tenant        string            `json:"tenant"`
 	Group         string            `json:"group"`
@@ -43,9 +43,23 @@ type Status struct {
 	SpoolLimit    int64             `json:"spool_limit_bytes"`
 	SpoolError    string            `json:"spool_error,omitempty"` // last error of the disk
 	Policy        uint64            `json:"policy_version"`
-	CPUPercent    float64           `json:"cpu_percent"` // of one processor, over the last report
-	RSSBytes      uint64            `json:"rss_bytes"`
+	CPUPercent    float64           `json:"cpu_percent"` // of one processor, over the last report, all processes together
+	RSSBytes      uint64            `json:"rss_bytes"`   // of all processes together
 	UptimeSeconds int64             `json:"uptime_seconds"`
+	Processes     []Process         `json:"processes"`
+}
+
+// Process is one process of the sensor.
+type Process struct {
+	Role            string        `json:"role"` // sensor, or supervisor, collector and agent
+	PID             int           `json:"pid"`
+	UID             int           `json:"uid"`          // effective; -1 where there are none
+	Capabilities    string        `json:"capabilities"` // effective, 16 hexadecimal digits; none: ""
+	NoNewPrivileges bool          `json:"no_new_privileges"`
+	Seccomp         bool          `json:"seccomp"` // system calls are filtered
+	CPU             time.Duration `json:"cpu_ns"`  // since its start
+	CPUPercent      float64       `json:"cpu_percent"`
+	RSSBytes        uint64        `json:"rss_bytes"`
 }
 
 // socketName is the socket in the data folder.

@@ -3,21 +3,23 @@
 package sensor
 
 import (
+	"os"
 	"runtime"
 	"time"
 
 	"golang.org/x/sys/windows"
 )
 
-// processUsage returns the processor time of this process and the memory that
-// its runtime holds.
-func processUsage() (cpu time.Duration, rss uint64) {
+// OwnProcess describes this process; memory is what its runtime holds.
+func OwnProcess(role string) Process {
+	p := Process{Role: role, PID: os.Getpid(), UID: -1}
 	var creation, exit, kernel, user windows.Filetime
 	if windows.GetProcessTimes(windows.CurrentProcess(), &creation, &exit, &kernel, &user) == nil {
 		ticks := func(f windows.Filetime) int64 { return int64(f.HighDateTime)<<32 | int64(f.LowDateTime) }
-		cpu = time.Duration((ticks(kernel) + ticks(user)) * 100)
+		p.CPU = time.Duration((ticks(kernel) + ticks(user)) * 100)
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return cpu, m.Sys
+	p.RSSBytes = m.Sys
+	return p
 }

@@ -88,7 +88,8 @@ type Collector struct {
 		last   []kernel.Counter
 		missed uint64 // runs of programs that the kernel skipped
 	}
-	closing sync.Once
+	closing   sync.Once
+	excluding sync.Mutex
 }
 
 // Open probes the host and attaches the best hook that works for each kind of
@@ -142,11 +143,7 @@ func assemble(o Options, host string, u *users, root string, paths logon.Paths) 
 
 func (c *Collector) openKernel() error {
 	c.kernel, c.hooks = kernel.Open(c.o.Rungs)
-	for _, pid := range c.o.ExcludePIDs {
-		if err := c.kernel.Exclude(pid); err != nil {
-			c.log.Warn("process cannot be excluded", "error", err)
-		}
-	}
+	c.Exclude(c.o.ExcludePIDs)
 	c.applyLimits()
 	r, err := c.kernel.Rings()
 	c.rings = r

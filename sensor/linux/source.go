@@ -153,7 +153,11 @@ func openFanotify(c *Collector) (*source, error) {
 }
 
 // excludes reports whether the doings of a process are left out.
-func (c *Collector) excludes(pid uint32) bool { return slices.Contains(c.o.ExcludePIDs, int(pid)) }
+func (c *Collector) excludes(pid uint32) bool {
+	c.excluding.Lock()
+	defer c.excluding.Unlock()
+	return slices.Contains(c.o.ExcludePIDs, int(pid))
+}
 
 func openSockets(c *Collector) (*source, error) {
 	if !c.missing("network", "proc") {

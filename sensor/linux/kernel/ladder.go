@@ -17,6 +17,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -95,6 +96,7 @@ type Kernel struct {
 	own      map[string]*ebpf.Map // maps of one family
 	counters *ebpf.Memory         // of the map of that name
 	links    []link.Link
+	excluded []int // processes
 }
 
 // Open probes the kernel and attaches to it the best rung for each kind of
@@ -102,7 +104,7 @@ type Kernel struct {
 func Open(rungs map[string]string) (*Kernel, []picket.Hook) {
 	k := &Kernel{maps: map[string]*ebpf.Map{}, types: btf.NewCache(), programs: map[string]*ebpf.Program{}, own: map[string]*ebpf.Map{}}
 	_ = rlimit.RemoveMemlock() // before 5.11 the limit counts; where it cannot be raised loading says so
-	mountTracefs()
+	MountTracefs()
 	k.cgroup = cgroupMount(mounts())
 	hooks := k.climb(ladders(), rungs)
 	k.types = nil // the kernel's types take tens of megabytes and are not needed again
@@ -337,9 +339,9 @@ func (k *Kernel) Detach() error {
 	return g.Wait()
 }
 
-// tracefs is where classic tracepoints are named. Hosts with systemd have it
-// mounted, smaller ones often not.
-func mountTracefs() {
+// MountTracefs mounts the file system in which classic tracepoints are named.
+// Hosts with systemd have it mounted, smaller ones often not.
+func MountTracefs() {
 	var st unix.Statfs_t
 	if unix.Statfs("/sys/kernel/tracing", &st) == nil && st.Type == unix.TRACEFS_MAGIC {
 		return
@@ -376,16 +378,28 @@ func mounts() []byte {
 // Cgroup is where the version 2 control group tree is mounted; "" when it is not.
 func (k *Kernel) Cgroup() string { return k.cgroup }
 
-// Exclude keeps the doings of a process from being collected.
-func (k *Kernel) Exclude(pid int) error {
+// Exclude replaces the processes whose doings are not collected.
+func (k *Kernel) Exclude(pids []int) error {
 	m := k.maps["excluded"]
 	if m == nil {
 		return nil // nothing is collected
 	}
-	if err := m.Put(uint32(pid), uint32(1)); err != nil {
-		return fmt.Errorf("exclude process %d: %w", pid, err)
+	var errs []error
+	for _, pid := range pids {
+		if err := m.Put(uint32(pid), uint32(1)); err != nil {
+			errs = append(errs, fmt.Errorf("exclude process %d: %w", pid, err))
+		}
 	}
-	return nil
+	for _, pid := range k.excluded {
+		if slices.Contains(pids, pid) {
+			continue
+		}
+		if err := m.Delete(uint32(pid)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			errs = append(errs, fmt.Errorf("collect of process %d again: %w", pid, err))
+		}
+	}
+	k.excluded = slices.Clone(pids)
+	return errors.Join(errs...)
 }
 
 // OpenFiles is the map of files that are open for writing, by the address of
