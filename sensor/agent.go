@@ -51,6 +51,7 @@ type Timing struct {
 	Drain       time.Duration // time to send what is left when stopping: 3 s
 	Stop        time.Duration // for the collector to pass on what it has: 10 s
 	Collector   time.Duration // first pause before opening a failed collector again: 5 s
+	CollectMax  time.Duration // longest such pause: 5 min
 	Renew       time.Duration // between two looks at the certificate: 10 min
 	Lock        time.Duration // for another run on the folder to end: 2 s
 	Watch       time.Duration // between two looks at losses, spool and certificate: 1 s
@@ -63,7 +64,7 @@ func (t *Timing) setDefaults() {
 	}{
 		{&t.Flush, 150 * time.Millisecond}, {&t.Health, 15 * time.Second}, {&t.Backoff, 500 * time.Millisecond},
 		{&t.BackoffMax, time.Minute}, {&t.RefusedWait, time.Minute}, {&t.Stall, 2 * time.Minute}, {&t.Drain, 3 * time.Second},
-		{&t.Collector, 5 * time.Second}, {&t.Renew, 10 * time.Minute}, {&t.Watch, time.Second}, {&t.Lock, 2 * time.Second}, {&t.Stop, 10 * time.Second},
+		{&t.Collector, 5 * time.Second}, {&t.CollectMax, 5 * time.Minute}, {&t.Renew, 10 * time.Minute}, {&t.Watch, time.Second}, {&t.Lock, 2 * time.Second}, {&t.Stop, 10 * time.Second},
 	} {
 		if *d.v == 0 {
 			*d.v = d.d
@@ -111,7 +112,7 @@ func Run(ctx context.Context, o Options) error {
 		o.Open = OpenHost
 	}
 	if o.Notify == nil {
-		o.Notify = notifySystemd
+		o.Notify = NotifySystemd
 	}
 	if o.Processes == nil {
 		o.Processes = func() []Process { return []Process{OwnProcess("sensor")} }
@@ -371,7 +372,7 @@ func (a *agent) collectUntil(ctx context.Context) {
 
 // supervise keeps a collector open until ctx ends.
 func (a *agent) supervise(ctx context.Context) {
-	for pause := a.o.Timing.Collector; ctx.Err() == nil; pause = min(2*pause, 5*time.Minute) {
+	for pause := a.o.Timing.Collector; ctx.Err() == nil; pause = min(2*pause, a.o.Timing.CollectMax) {
 		began := time.Now()
 		err := a.collect(ctx)
 		if ctx.Err() != nil {

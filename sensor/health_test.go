@@ -26,7 +26,7 @@ import (
 func stopped(t *testing.T, h *harness) *agent {
 	t.Helper()
 	h.o.Timing.setDefaults()
-	h.o.Notify = notifySystemd
+	h.o.Notify = NotifySystemd
 	h.o.Processes = func() []Process { return []Process{OwnProcess("sensor")} }
 	a := &agent{o: h.o, facts: h.o.Facts(), notes: &notes{log: discard()}, intake: newIntake(), usage: newUsage(h.o.Processes), clock: newHostClock(readClocks), lostOnce: map[string]uint64{}}
 	lock, err := a.start(t.Context())
@@ -289,7 +289,7 @@ func TestServiceManagerIsTold(t *testing.T) {
 		t.Errorf("told %v", told)
 	}
 	t.Setenv("NOTIFY_SOCKET", "/no/such/socket")
-	if err := notifySystemd("READY=1"); err == nil {
+	if err := NotifySystemd("READY=1"); err == nil {
 		t.Error("told nobody without an error")
 	}
 }

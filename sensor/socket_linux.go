@@ -22,9 +22,9 @@ func listenPrivate(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// notifySystemd tells the service manager how the sensor is doing, when there
+// NotifySystemd tells the service manager how the sensor is doing, when there
 // is one that wants to know.
-func notifySystemd(state string) error {
+func NotifySystemd(state string) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
 		return nil

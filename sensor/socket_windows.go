@@ -7,5 +7,5 @@ import "net"
 // listenPrivate makes a socket; the data folder above it is private.
 func listenPrivate(path string) (net.Listener, error) { return net.Listen("unix", path) }
 
-// notifySystemd has nobody to tell here.
-func notifySystemd(string) error { return nil }
+// NotifySystemd has nobody to tell here.
+func NotifySystemd(string) error { return nil }

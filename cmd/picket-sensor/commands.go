@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -66,13 +67,17 @@ type enrolCommand struct{ tokenFlags }
 func (c *enrolCommand) Run(p *program) error { return p.enrol(&c.tokenFlags, p.config.Data) }
 
 type runCommand struct {
-	Server string `help:"Gateway of the server, HOST:PORT (default: where the sensor enrolled)." env:"PICKET_SENSOR_SERVER"`
+	Server  string `help:"Gateway of the server, HOST:PORT (default: where the sensor enrolled)." env:"PICKET_SENSOR_SERVER"`
+	NoSplit bool   `help:"Run as one process with all privileges, for debugging."`
 }
 
 // Run implements the command.
 func (c *runCommand) Run(p *program) error {
 	if c.Server != "" {
 		p.config.Server = c.Server
+	}
+	if c.NoSplit {
+		p.config.Split = splitOff
 	}
 	if err := p.config.check(); err != nil {
 		return err
@@ -81,9 +86,15 @@ func (c *runCommand) Run(p *program) error {
 	if err := leaveTrace(p.trace, p.config.Data); err != nil {
 		log.Debug("other commands need --data to find this sensor", "error", err)
 	}
-	return sensor.Run(p.ctx, sensor.Options{
-		Dir: p.config.Data, Server: p.config.Server, Proxy: p.config.Proxy, SpoolLimit: p.config.Spool.MaxBytes, Log: log, Level: level,
-	})
+	if done, err := p.runSplit(log); done {
+		return err
+	}
+	return sensor.Run(p.ctx, p.config.options(log, level))
+}
+
+// options are the configuration as the agent takes it.
+func (c *Config) options(log *slog.Logger, level *slog.LevelVar) sensor.Options {
+	return sensor.Options{Dir: c.Data, Server: c.Server, Proxy: c.Proxy, SpoolLimit: c.Spool.MaxBytes, Log: log, Level: level}
 }
 
 func leaveTrace(trace, dir string) error {

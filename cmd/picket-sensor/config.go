@@ -26,6 +26,7 @@ type Config struct {
 	Data   string      `yaml:"data"`   // folder of identity, spool and policy
 	Server string      `yaml:"server"` // host:port; default: where the sensor enrolled
 	Proxy  string      `yaml:"proxy"`  // auto, direct, http://[USER:PASSWORD@]HOST:PORT, socks5://HOST:PORT
+	Split  string      `yaml:"split"`  // auto: three processes where that is possible; off: one
 	Spool  SpoolConfig `yaml:"spool"`
 	Log    LogConfig   `yaml:"log"`
 }
@@ -41,9 +42,15 @@ type LogConfig struct {
 	Format string `yaml:"format"` // text, json
 }
 
+// Values of Config.Split.
+const (
+	splitAuto = "auto"
+	splitOff  = "off"
+)
+
 // Default returns the configuration of a sensor without a file.
 func Default() Config {
-	c := Config{Data: "/var/lib/picket-sensor", Proxy: sensor.ProxyAuto, Spool: SpoolConfig{spool.DefaultLimit}, Log: LogConfig{"info", "text"}}
+	c := Config{Data: "/var/lib/picket-sensor", Proxy: sensor.ProxyAuto, Split: splitAuto, Spool: SpoolConfig{spool.DefaultLimit}, Log: LogConfig{"info", "text"}}
 	if runtime.GOOS == "windows" {
 		c.Data = filepath.Join(os.Getenv("ProgramData"), "Picket Sensor")
 	}
@@ -95,6 +102,9 @@ func (c *Config) check() error {
 	}
 	if c.Spool.MaxBytes < spool.MinLimit {
 		return fmt.Errorf("configuration: spool.max_bytes is %d, at least %d: %w", c.Spool.MaxBytes, spool.MinLimit, picket.Invalid)
+	}
+	if c.Split != splitAuto && c.Split != splitOff {
+		return fmt.Errorf("configuration: split %q, want %s or %s: %w", c.Split, splitAuto, splitOff, picket.Invalid)
 	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		return fmt.Errorf("configuration: log.format %q, want text or json: %w", c.Log.Format, picket.Invalid)

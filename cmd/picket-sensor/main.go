@@ -40,6 +40,8 @@ type commands struct {
 	Status       statusCommand       `cmd:"" help:"Tell how the running sensor is doing."`
 	Connectivity connectivityCommand `cmd:"" help:"Test every way to the server and say which step fails."`
 	Uninstall    uninstallCommand    `cmd:"" help:"Stop the sensor and remove it from this host."`
+	Collector    collectorCommand    `cmd:"" hidden:"" help:"Collect; started by run."`
+	Agent        agentCommand        `cmd:"" hidden:"" help:"Keep and send what is collected; started by run."`
 	Version      versionCommand      `cmd:"" help:"Tell the version."`
 }
 

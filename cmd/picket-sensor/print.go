@@ -31,6 +31,9 @@ func printStatus(w io.Writer, s *sensor.Status) error {
 		fmt.Fprintf(t, "\tlast error: %s\n", s.SpoolError)
 	}
 	fmt.Fprintf(t, "Load:\t%.1f %% of a processor, %d MiB\n", s.CPUPercent, s.RSSBytes>>20)
+	for _, p := range s.Processes {
+		fmt.Fprintf(t, "Process %s:\t%s\n", p.Role, describe(&p))
+	}
 	fmt.Fprintf(t, "Events:\t%s\n", counts(s.Events))
 	fmt.Fprintf(t, "Lost:\t%s\n", counts(s.Lost))
 	if s.Filtered > 0 {
@@ -47,6 +50,20 @@ func printStatus(w io.Writer, s *sensor.Status) error {
 		fmt.Fprintf(t, "Hook %s:\t%s\n", h.Kind, what)
 	}
 	return t.Flush()
+}
+
+// describe tells of one process what it may and what it takes.
+func describe(p *sensor.Process) string {
+	text := fmt.Sprintf("%d, user %d, ", p.PID, p.UID)
+	if p.Capabilities == "" {
+		text += "no capabilities"
+	} else {
+		text += "capabilities " + strings.TrimLeft(p.Capabilities, "0")
+	}
+	if p.Seccomp {
+		text += ", system calls filtered"
+	}
+	return fmt.Sprintf("%s, %.1f %%, %d MiB", text, p.CPUPercent, p.RSSBytes>>20)
 }
 
 func counts(m map[string]uint64) string {
