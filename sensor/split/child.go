@@ -61,6 +61,8 @@ func Join(ctx context.Context, role string) (*Child, context.Context, error) {
 		return nil, nil, err
 	}
 	debug.SetGCPercent(gcPercent)
+	// The kernel has named the process after the link by which it was started.
+	_ = os.WriteFile("/proc/self/comm", []byte("picket-"+role), 0o600) // only a name
 	rules, memory := agentRules, int64(agentMemory)
 	if role == RoleCollector {
 		rules, memory = collectorRules, collectMemory

@@ -16,7 +16,7 @@ import (
 // kept yet. Rows of lower classes are refused first.
 const (
 	queueRows  = 64 << 10
-	queueBytes = 32 << 20
+	queueBytes = 64 << 20
 	frameBytes = 64 << 10
 	window     = 4 << 20
 	maxRow     = 16 << 20

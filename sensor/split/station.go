@@ -189,14 +189,14 @@ func (s *station) opening(ctx context.Context, l *link, payload []byte) (bool, e
 	}
 	lost, first := s.queue.relink()
 	if lost > 0 {
-		s.queue.add(lossRow("agent.killed", lost))
+		s.queue.add(lossRow("agent.killed", lost, s.queue.losses()))
 	}
 	st := s.stats()
 	st.Lost = maps.Clone(s.told) // what comes on top is for this agent to tell
 	if err := l.writeJSON(kindOpened, opened{Stats: st, Next: first}); err != nil {
 		return false, gone(err)
 	}
-	return true, nil
+	return true, gone(s.tell(l))
 }
 
 // gone says that an agent cannot be reached.
@@ -225,9 +225,10 @@ func (s *station) open(ctx context.Context, l *link, o opening) error {
 	return nil
 }
 
-// lossRow tells the server of rows that were lost between the processes.
-func lossRow(class string, n uint64) event.Row {
-	detail, err := json.Marshal(map[string]any{"Lost": map[string]uint64{class: n}})
+// lossRow tells the server of rows that were lost between the processes, now
+// and in all.
+func lossRow(class string, n uint64, total map[string]uint64) event.Row {
+	detail, err := json.Marshal(map[string]any{"Lost": map[string]uint64{class: n}, "Total": total})
 	if err != nil {
 		detail = nil // a map of numbers: cannot fail
 	}
