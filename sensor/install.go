@@ -141,9 +141,12 @@ func systemctl(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// Unit is the service. The sensor needs to load and attach BPF programs, to
-// read the images and the memory maps of other processes, and to write its
-// data folder; everything else is taken away.
+// Unit is the service. The sensor needs to load and attach BPF programs and to
+// read the images and the memory maps of other processes; everything else is
+// taken away. The collector gets that and no more. What else is listed is for
+// the supervisor alone, to start the agent without any of it: SETUID, SETGID
+// and SETPCAP, and CHOWN for the data folder. The
+// supervisor is the one that is told to stop and that speaks for all.
 func (i *Installation) Unit() string {
 	return fmt.Sprintf(`[Unit]
 Description=Picket sensor
@@ -157,6 +160,8 @@ Type=notify
 ExecStart=%[1]s --config %[2]s --data %[3]s run
 Restart=always
 RestartSec=2
+NotifyAccess=main
+KillMode=mixed
 WatchdogSec=120
 TimeoutStopSec=20
 OOMScoreAdjust=-500
@@ -166,7 +171,7 @@ LimitNOFILE=65536
 LimitMEMLOCK=infinity
 UMask=0077
 
-CapabilityBoundingSet=CAP_BPF CAP_PERFMON CAP_NET_ADMIN CAP_SYS_PTRACE CAP_SYS_RESOURCE CAP_DAC_READ_SEARCH
+CapabilityBoundingSet=CAP_BPF CAP_PERFMON CAP_NET_ADMIN CAP_SYS_PTRACE CAP_SYS_RESOURCE CAP_DAC_READ_SEARCH CAP_SYS_NICE CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_CHOWN
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
@@ -179,6 +184,7 @@ ProtectControlGroups=yes
 ProtectClock=yes
 ProtectHostname=yes
 PrivateDevices=yes
+PrivateMounts=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes
@@ -186,7 +192,7 @@ RestrictSUIDSGID=yes
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
 SystemCallArchitectures=native
-SystemCallFilter=@system-service bpf perf_event_open
+SystemCallFilter=@system-service bpf perf_event_open seccomp
 SystemCallErrorNumber=EPERM
 KeyringMode=private
 

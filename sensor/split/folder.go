@@ -142,7 +142,11 @@ func give(root *os.Root, name string, to account) error {
 	if !slices.Contains([]uint32{0, to.uid, defaultUser, agentAccount(readPasswd()).uid}, st.Uid) {
 		return fmt.Errorf("%s belongs to user %d: %w", name, st.Uid, picket.Denied)
 	}
-	if st.Mode&0o077 != 0 { // while it is still ours
+	if st.Mode&0o077 != 0 { // by its owner: the capability to do it for others is not needed
+		if err := f.Chown(0, 0); err != nil {
+			return fmt.Errorf("close %s to others: %w", name, err)
+		}
+		st.Uid, st.Gid = 0, 0
 		if err := f.Chmod(os.FileMode(st.Mode & 0o700)); err != nil {
 			return fmt.Errorf("close %s to others: %w", name, err)
 		}

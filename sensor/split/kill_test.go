@@ -87,7 +87,9 @@ func TestKilledAgents(t *testing.T) {
 	for i := range kills {
 		h.poll("more rows", func() bool { return h.server.of(collector) > (i+1)*1000 })
 		agent := h.kill(RoleAgent, unix.SIGKILL)
-		h.until("another agent", func(s *sensor.Status) bool { return pidOf(s, RoleAgent) != agent && pidOf(s, RoleCollector) == collector })
+		h.until("another agent", func(s *sensor.Status) bool {
+			return pidOf(s, RoleAgent) != agent && pidOf(s, RoleCollector) == collector
+		})
 	}
 	h.said(fmt.Sprint("made ", collector))
 	h.until("the rest", func(s *sensor.Status) bool {

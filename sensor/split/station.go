@@ -21,9 +21,10 @@ import (
 )
 
 const (
-	linger    = 5 * time.Millisecond // rows wait so long for company
-	statsPace = time.Second
-	drainTime = 8 * time.Second // to pass on what is left when stopping
+	linger     = 5 * time.Millisecond // rows wait so long for company
+	statsPace  = time.Second
+	drainTime  = 8 * time.Second // to pass on what is left when stopping
+	lastFrames = 2 * time.Second // for an agent that lives to end a link that we ended
 )
 
 // errAgentGone ends a link.
@@ -112,8 +113,11 @@ func (s *station) serve(ctx context.Context, l *link) error {
 	asks := make(chan asked, 16)
 	var reader sync.WaitGroup
 	reader.Go(func() { s.read(l, asks) })
-	defer reader.Wait()
-	defer l.conn.Close()
+	defer func() { // what a dead agent had taken stands in its last frames
+		_ = l.conn.CloseWrite()
+		_ = l.conn.SetReadDeadline(time.Now().Add(lastFrames))
+		reader.Wait()
+	}()
 	for {
 		select {
 		case <-ctx.Done():
