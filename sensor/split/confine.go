@@ -90,7 +90,7 @@ func never() []uintptr {
 		unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_SETNS, unix.SYS_UNSHARE,
 		unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_SYSLOG, unix.SYS_PERSONALITY, unix.SYS_SETHOSTNAME,
 		unix.SYS_SETDOMAINNAME, unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME,
-		unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL, unix.SYS_USERFAULTFD, unix.SYS_OPEN_BY_HANDLE_AT, unix.SYS_FANOTIFY_INIT,
+		unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL, unix.SYS_USERFAULTFD,
 		unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER, unix.SYS_MKNODAT, unix.SYS_VHANGUP,
 		unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID, unix.SYS_SETRESUID, unix.SYS_SETRESGID, unix.SYS_SETFSUID,
 		unix.SYS_SETFSGID, unix.SYS_SETGROUPS, unix.SYS_CAPSET,
@@ -130,6 +130,8 @@ func agentRules(pid int) []rule {
 	return append(commonRules(pid),
 		rule{number: unix.SYS_BPF, errno: unix.EPERM},
 		rule{number: unix.SYS_PERF_EVENT_OPEN, errno: unix.EPERM},
+		rule{number: unix.SYS_FANOTIFY_INIT, errno: unix.EPERM},
+		rule{number: unix.SYS_OPEN_BY_HANDLE_AT, errno: unix.EPERM},
 		rule{number: unix.SYS_SOCKET, decide: oneOf(0, unix.EAFNOSUPPORT, unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK)},
 	)
 }

@@ -253,13 +253,13 @@ func (s *server) Admit(context.Context, pki.Identity, *wirepb.Facts, string) (ga
 	return gateway.Admission{Name: "host", Group: "lab"}, nil
 }
 
-func (s *server) Health(_ context.Context, _ pki.Identity, _ uint64, h *wirepb.Health) error {
+func (s *server) Health(_ context.Context, _ pki.Identity, _ uint64, h *wirepb.Health) ([]event.Row, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, n := range h.Notes {
 		s.notes = append(s.notes, fmt.Sprint(n.Id, " ", n.Text))
 	}
-	return nil
+	return nil, nil
 }
 func (s *server) Received(pki.Identity, time.Time, uint64)         {}
 func (s *server) Clash(context.Context, pki.Identity) error        { return nil }

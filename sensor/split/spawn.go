@@ -22,6 +22,16 @@ var collectorCapabilities = []uintptr{
 	unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_SYS_RESOURCE, unix.CAP_DAC_READ_SEARCH, unix.CAP_SYS_NICE,
 }
 
+// mayCollect returns the capabilities of a collector. A kernel that does not
+// describe its types takes no BPF programs of ours: what stands in for them
+// there watches whole file systems, which only CAP_SYS_ADMIN may.
+func mayCollect() []uintptr {
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
+		return append(slices.Clone(collectorCapabilities), unix.CAP_SYS_ADMIN)
+	}
+	return collectorCapabilities
+}
+
 // neededCapabilities are what the supervisor cannot do without.
 var neededCapabilities = []uintptr{unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP, unix.CAP_CHOWN}
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/sensor/linux"
+	"github.com/picket-edr/picket/sensor/linux/kernel"
 )
 
 // Pauses of the supervisor.
@@ -87,7 +88,7 @@ func Run(ctx context.Context, o Options) error {
 		collector: child{role: RoleCollector, pause: firstPause}, agent: child{role: RoleAgent, pause: firstPause},
 	}
 	s.relink.Stop()
-	linux.MountTracefs() // the collector may not mount
+	kernel.MountTracefs() // the collector may not mount
 	var err error
 	if s.folder, err = adopt(o.Dir, *s.user); err != nil {
 		return err
@@ -243,7 +244,7 @@ func (s *supervisor) start(c *child) error {
 	if c == &s.agent {
 		l.user, l.folder, m.Machine = s.user, s.folder, linux.HostFacts().HardwareUUID
 	} else {
-		l.keep = collectorCapabilities
+		l.keep = mayCollect()
 		if err := s.newPage(); err != nil {
 			return err
 		}
