@@ -392,10 +392,13 @@ func (a *agent) supervise(ctx context.Context) {
 // collect opens a collector and runs it until it or ctx ends.
 func (a *agent) collect(ctx context.Context) error {
 	id, _ := a.vault.get()
+	a.mu.Lock()
+	p := a.inForce
+	a.mu.Unlock()
 	c, err := a.o.Open(ctx, CollectorOptions{
 		DeviceID: id.DeviceID, BootID: a.facts.BootId, Log: a.o.Log, Sink: a.intake.add, NextReportID: a.spool.NextReportID,
 		Redactor: a.redactor.Load,
-		Flush: a.flush, Wake: a.intake.signal,
+		Policy:   p, Flush: a.flush, Wake: a.intake.signal,
 	})
 	if err != nil {
 		a.notes.add(noteNoCollector, "no events are collected: "+err.Error())
@@ -410,7 +413,7 @@ func (a *agent) collect(ctx context.Context) error {
 	}
 	a.setCollector(c, hooks)
 	a.mu.Lock()
-	p := a.inForce
+	p = a.inForce
 	a.mu.Unlock()
 	if t, ok := c.(PolicyTaker); ok && p != nil {
 		t.SetPolicy(p)

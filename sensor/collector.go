@@ -52,6 +52,7 @@ type CollectorOptions struct {
 	Sink         func(event.Row) bool    // never blocks; false: the row is lost
 	NextReportID func() int64            // never blocks
 	Redactor     func() *redact.Redactor // the one that the policy in force wants
+	Policy       *Policy                 // in force; nil: the default
 	Flush        func()                  // moves what was passed on to the spool now
 	Wake         func()                  // has that done soon, also when a policy left all rows out
 	ExcludePIDs  []int                   // processes whose doings are not collected; nil: this one

@@ -22,7 +22,7 @@ const farewellName = "farewell"
 // announceFarewell leaves word for the running sensor why it is about to be
 // stopped. Without a data folder there is no sensor to tell.
 func announceFarewell(dir string, why picket.Farewell) error {
-	err := os.WriteFile(filepath.Join(dir, farewellName), []byte(why), 0o600)
+	err := writeFile(filepath.Join(dir, farewellName), []byte(why), 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -168,7 +168,9 @@ func (v *vault) replace(id *Identity) error {
 	return nil
 }
 
-// writeFile writes path whole or not at all, and has it on disk on return.
+// writeFile writes path whole or not at all, and has it on disk on return. The
+// file belongs to whom its folder belongs: commands of root write into the
+// folder of an agent that is not root.
 func writeFile(path string, data []byte, mode fs.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
@@ -178,6 +180,9 @@ func writeFile(path string, data []byte, mode fs.FileMode) error {
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = ownLikeFolder(f)
 	}
 	if err == nil {
 		err = f.Sync()

@@ -70,7 +70,7 @@ func readPasswd() []byte {
 func ours(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
 	switch first {
-	case ".", "identity", "lock", "policy.json", "spool":
+	case ".", "farewell", "identity", "lock", "policy.json", "spool":
 		return true
 	}
 	return strings.HasPrefix(first, ".identity-") || strings.HasPrefix(first, ".policy.json-")

@@ -221,7 +221,7 @@ func newServer(t *testing.T) *server {
 	}
 	s := &server{t: t, keys: keys, last: map[string]bus.Last{}, rows: map[string]int{}, ids: map[string]bool{}, loss: map[string]uint64{}, total: map[string]uint64{}}
 	g := gateway.New(gateway.Options{
-		Keys: keys, Registry: s, Publisher: s, Auditor: s, Limits: gateway.DefaultLimits, Log: slog.New(slog.DiscardHandler), Now: time.Now, Metrics: prometheus.NewRegistry(),
+		Keys: keys, Registry: s, Presence: s, Publisher: s, Auditor: s, Limits: gateway.DefaultLimits, Log: slog.New(slog.DiscardHandler), Now: time.Now, Metrics: prometheus.NewRegistry(),
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -261,9 +261,13 @@ func (s *server) Health(_ context.Context, _ pki.Identity, _ uint64, h *wirepb.H
 	}
 	return nil, nil
 }
-func (s *server) Received(pki.Identity, time.Time, uint64)         {}
-func (s *server) Clash(context.Context, pki.Identity) error        { return nil }
-func (s *server) Audit(context.Context, string, picket.AuditEntry) {}
+func (s *server) Arrived(context.Context, pki.Identity, *wirepb.Hello) ([]event.Row, error) {
+	return nil, nil
+}
+func (s *server) Left(context.Context, pki.Identity, uint64, picket.Farewell) {}
+func (s *server) Received(pki.Identity, time.Time, uint64)                    {}
+func (s *server) Clash(context.Context, pki.Identity) error                   { return nil }
+func (s *server) Audit(context.Context, string, picket.AuditEntry)            {}
 func (s *server) Last(_ context.Context, _, device string) (bus.Last, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -43,6 +43,7 @@ const (
 type opening struct {
 	DeviceID string
 	BootID   string
+	Policy   json.RawMessage `json:",omitempty"`
 }
 
 // opened is the answer to an opening.

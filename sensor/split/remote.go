@@ -127,7 +127,14 @@ type remote struct {
 func openRemote(ctx context.Context, r *remotes, l *link, o sensor.CollectorOptions) (*remote, error) {
 	hurry := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer hurry()
-	if err := l.writeJSON(kindOpen, opening{DeviceID: o.DeviceID, BootID: o.BootID}); err != nil {
+	ask := opening{DeviceID: o.DeviceID, BootID: o.BootID}
+	if o.Policy != nil {
+		var err error
+		if ask.Policy, err = json.Marshal(o.Policy); err != nil {
+			return nil, fmt.Errorf("open collector: %w", err)
+		}
+	}
+	if err := l.writeJSON(kindOpen, ask); err != nil {
 		return nil, err
 	}
 	kind, payload, err := l.read()

@@ -6,6 +6,7 @@ package split
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,11 +14,13 @@ import (
 	"maps"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor"
+	"github.com/picket-edr/picket/sensor/redact"
 )
 
 const (
@@ -47,6 +50,8 @@ type station struct {
 	stopped   chan error // how the collector ended; one value for each that was opened
 	stop      context.CancelFunc
 	device    string
+	redactor  atomic.Pointer[redact.Redactor]
+	secret    []byte // key of the redactor's markers, for this run alone
 	mu        sync.Mutex
 	collector sensor.Collector // nil: none is open
 	told      map[string]uint64
@@ -57,7 +62,9 @@ func (c *Child) Collect(ctx context.Context, o CollectOptions) error {
 	if o.Open == nil {
 		o.Open = sensor.OpenHost
 	}
-	s := &station{o: o, told: map[string]uint64{}}
+	s := &station{o: o, told: map[string]uint64{}, secret: make([]byte, 32)}
+	rand.Read(s.secret) // never fails
+	s.obeyPolicy(nil)
 	if o.Level != nil {
 		s.base = o.Level.Level()
 	}
@@ -186,6 +193,7 @@ func (s *station) opening(ctx context.Context, l *link, payload []byte) (bool, e
 	if s.current() != nil && s.device != o.DeviceID {
 		return false, fmt.Errorf("the agent is another device now: %w", picket.Conflict) // the process starts again
 	}
+	s.obeyPolicy(o.Policy)
 	if s.current() == nil {
 		if err := s.open(ctx, l, o); err != nil {
 			return false, gone(l.writeJSON(kindFailed, ended{Error: err.Error()}))
@@ -215,7 +223,7 @@ func (s *station) open(ctx context.Context, l *link, o opening) error {
 	c, err := s.o.Open(ctx, sensor.CollectorOptions{
 		DeviceID: o.DeviceID, BootID: o.BootID, Log: s.o.Log, Sink: s.queue.add,
 		NextReportID: func() int64 { return 0 }, // the agent numbers rows when they arrive
-		Flush:        func() {}, Wake: func() {}, ExcludePIDs: l.pids,
+		Flush:        func() {}, Wake: func() {}, ExcludePIDs: l.pids, Redactor: s.redactor.Load,
 	})
 	if err != nil {
 		return err
@@ -314,21 +322,31 @@ func (s *station) obey(a asked) {
 	case kindStop:
 		s.stop()
 	case kindPolicy:
-		p, err := sensor.ParsePolicy(a.payload)
-		if err != nil {
-			s.o.Log.Warn("the agent sent a policy that is none", "error", err)
-			return
+		s.obeyPolicy(a.payload)
+	}
+}
+
+// obeyPolicy puts a policy in force; nothing is the default.
+func (s *station) obeyPolicy(text []byte) {
+	p, err := sensor.ParsePolicy(text)
+	var r *redact.Redactor
+	if err == nil {
+		r, err = redact.New(p.Redact, s.secret)
+	}
+	if err != nil {
+		s.o.Log.Warn("the agent sent a policy that is none", "error", err)
+		return
+	}
+	s.redactor.Store(r)
+	if t, ok := s.current().(sensor.PolicyTaker); ok {
+		t.SetPolicy(p)
+	}
+	if s.o.Level != nil {
+		level := s.base
+		if p.LogLevel != "" {
+			level, _ = sensor.ParseLevel(p.LogLevel) // checked by ParsePolicy
 		}
-		if t, ok := s.current().(sensor.PolicyTaker); ok {
-			t.SetPolicy(p)
-		}
-		if s.o.Level != nil {
-			level := s.base
-			if p.LogLevel != "" {
-				level, _ = sensor.ParseLevel(p.LogLevel) // checked by ParsePolicy
-			}
-			s.o.Level.Set(level)
-		}
+		s.o.Level.Set(level)
 	}
 }
 
