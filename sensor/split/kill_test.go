@@ -37,15 +37,12 @@ func TestOrderlyStop(t *testing.T) {
 // counted, exactly, and another one takes its place.
 func TestKilledCollector(t *testing.T) {
 	const rows = 40000
-	h := newHarness(t, script{Rows: rows})
+	h := newHarness(t, script{Rows: rows, Pause: 2 * time.Millisecond})
 	h.start()
-	h.said("notify READY=1")
-	collector := h.kill(RoleAgent, unix.SIGSTOP)
-	agent := collector
-	made := strings.Fields(h.said("made"))
-	if _, err := fmt.Sscan(made[1], &collector); err != nil {
-		t.Fatal(err)
-	}
+	h.until("the collector", func(s *sensor.Status) bool { return s.Rung == "script" })
+	collector := h.process(RoleCollector)
+	agent := h.kill(RoleAgent, unix.SIGSTOP)
+	h.said(fmt.Sprint("made ", collector))
 	h.signal(collector, unix.SIGKILL)
 	h.poll("the end of the collector", func() bool { return unix.Kill(collector, 0) != nil })
 	h.signal(agent, unix.SIGCONT)
