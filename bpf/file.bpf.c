@@ -2,143 +2,14 @@
 //go:build ignore
 
 // Files, seen from system calls: opened for writing and closed, removed,
-// renamed, linked. A file open for writing is remembered by the address of its
-// struct file and reported once, when its last descriptor goes and something
-// was written; what is opened and left alone never reaches user space.
-#include "picket.h"
-
-typedef SCRATCH(16384) file_scratch;
-#define SCRATCH_TYPE file_scratch
-#define SCRATCH_MASK 0x3fff
-#include "walk.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, file_scratch);
-} file_scratch_map SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 32768);
-	__type(key, u64);
-	__type(value, struct open_file);
-} open_files SEC(".maps");
-
-// Set by user space while all programs are attached: an open whose close
-// cannot be seen is better not noted.
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} watching SEC(".maps");
-
-#define FD_CHUNK 64
-struct fd_chunk { u64 file[FD_CHUNK]; };
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct fd_chunk);
-} fd_chunks SEC(".maps");
-
-#define O_ACCMODE 3
-#define O_WRONLY 1
-#define O_CREAT 0100
-#define O_TRUNC 01000
-#define O_APPEND 02000
-#define FMODE_WRITE 2
-#define FMODE_CREATED (1u << 20)
-#define S_IFMT 0170000
-#define S_IFREG 0100000
-#define S_IFSOCK 0140000
-#define AT_FDCWD (-100)
-#define AT_REMOVEDIR 0x200
-#define CLOSE_RANGE_CLOEXEC 4
-
-static __always_inline file_scratch *scratch(void)
-{
-	u32 zero = 0;
-	file_scratch *s = bpf_map_lookup_elem(&file_scratch_map, &zero);
-	if (!s || !take(&s->busy))
-		return NULL;
-	s->off = 0;
-	s->flags = 0;
-	return s;
-}
-
-static __always_inline void done(file_scratch *s) { give(&s->busy); }
-
-static __always_inline bool send(file_scratch *s, u32 class, u64 now)
-{
-	u32 len = s->off;
-	asm volatile("" : "+r"(len));
-	if (len > sizeof(s->buf) ||
-	    bpf_ringbuf_output(&bulk, s->buf, len, wake_flags(&bulk, RING_BULK, now)))
-		return false;
-	count_produced(class);
-	return true;
-}
-
-static __always_inline struct file *file_of(struct task_struct *t, s64 fd)
-{
-	struct file *f = NULL;
-	struct fdtable *table = BPF_CORE_READ(t, files, fdt);
-	if (fd < 0 || fd >= BPF_CORE_READ(table, max_fds))
-		return NULL;
-	bpf_probe_read_kernel(&f, sizeof(f), BPF_CORE_READ(table, fd) + fd);
-	return f;
-}
+// renamed, linked.
+#include "file.h"
 
 // ---- open ---------------------------------------------------------------
 static __always_inline int opened(s64 fd, u64 flags)
 {
-	struct task_struct *t = current_task();
-	struct file *f;
-	struct inode *inode;
-	struct open_file o = {};
-	u64 key;
-	u32 mode, zero = 0;
-	u32 *on = bpf_map_lookup_elem(&watching, &zero);
-
-	if (fd < 0 || !on || !*on)
-		return 0;
-	f = file_of(t, fd);
-	if (!f)
-		return 0;
-	mode = BPF_CORE_READ(f, f_mode);
-	if (!(mode & (FMODE_WRITE | FMODE_CREATED)))
-		return 0;
-	inode = BPF_CORE_READ(f, f_inode);
-	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFREG || is_excluded())
-		return 0;
-	o.opened = bpf_ktime_get_boot_ns();
-	o.start = BPF_CORE_READ(t, group_leader, start_boottime);
-	o.pid = CURRENT_PID();
-	o.fd = fd;
-	o.size = BPF_CORE_READ(inode, i_size);
-	o.ino = BPF_CORE_READ(inode, i_ino);
-	inode_mtime(inode, &o.mtime_sec, &o.mtime_nsec);
-	if (mode & FMODE_CREATED)
-		o.flags |= FILE_CREATED;
-	else if (flags & O_TRUNC)
-		o.flags |= FILE_TRUNCATED;
-	if (BPF_CORE_READ(f, f_flags) & O_APPEND)
-		o.flags |= FILE_APPEND;
-	if ((BPF_CORE_READ(f, f_flags) & O_ACCMODE) == O_WRONLY)
-		o.flags |= FILE_WRITE_ONLY;
-	key = (u64)f;
-	if (bpf_map_update_elem(&open_files, &key, &o, BPF_NOEXIST)) {
-		// Full, or an entry whose close nobody saw: one event is lost either
-		// way, unless user space holds a record of it.
-		struct open_file *stale = bpf_map_lookup_elem(&open_files, &key);
-		if (!stale || !(stale->flags & (FILE_HELD | FILE_REPORTED)))
-			count_lost(CLASS_FILE);
-		bpf_map_update_elem(&open_files, &key, &o, BPF_EXIST);
-	}
-	return 0;
+	struct file *f = fd < 0 ? NULL : file_of(current_task(), fd);
+	return f ? note_open(f, fd, flags) : 0;
 }
 
 // An argument of the system call that now returns.
@@ -192,97 +63,12 @@ int file_openat2(struct sys_exit_frame *c)
 }
 
 // ---- close --------------------------------------------------------------
-static __always_inline bool last_reference(struct file *f)
-{
-	struct file___v5 *old = (void *)f;
-	if (bpf_core_field_exists(f->f_ref))
-		return BPF_CORE_READ(f, f_ref.refcnt.counter) == 0;
-	return BPF_CORE_READ(old, f_count.counter) == 1;
-}
-
-static __always_inline bool written(struct open_file *o, struct inode *inode, u64 pos)
-{
-	s64 sec = 0;
-	u32 nsec = 0;
-	if (o->flags & FILE_REPORTED)
-		o->flags &= ~(FILE_CREATED | FILE_TRUNCATED);
-	else if (o->flags & (FILE_CREATED | FILE_TRUNCATED))
-		return true;
-	if (BPF_CORE_READ(inode, i_size) != o->size)
-		return true;
-	inode_mtime(inode, &sec, &nsec);
-	if (sec != o->mtime_sec || ((nsec ^ o->mtime_nsec) & 0x7fffffff))
-		return true;
-	return !(o->flags & FILE_REPORTED) && (o->flags & FILE_WRITE_ONLY) && pos > 0;
-}
-
-static __always_inline void closing(struct file *f)
-{
-	u64 key = (u64)f;
-	struct open_file *known = bpf_map_lookup_elem(&open_files, &key);
-	if (!known)
-		return;
-	struct inode *inode = BPF_CORE_READ(f, f_inode);
-	u64 pos = BPF_CORE_READ(f, f_pos);
-	struct open_file o = *known;
-	// A shared writable mapping outlives the descriptor unseen: report now.
-	bool held = !last_reference(f) && BPF_CORE_READ(inode, i_mapping, i_mmap_writable.counter) <= 0;
-	if (held) {
-		// Two that close at once, or an exec that closes on its way, may both
-		// look like not the last: user space tells of it if nothing follows.
-		if (o.flags & (FILE_HELD | FILE_REPORTED) || !written(&o, inode, pos))
-			return;
-		// One that is left out counts as told: its last close is another event.
-		known->flags |= FILE_HELD;
-	} else {
-		if (bpf_map_delete_elem(&open_files, &key))
-			return; // somebody else reports it
-		if (BPF_CORE_READ(inode, i_ino) != o.ino || !(BPF_CORE_READ(f, f_mode) & (FMODE_WRITE | FMODE_CREATED))) {
-			if (!(o.flags & (FILE_HELD | FILE_REPORTED)))
-				count_lost(CLASS_FILE); // its own close was not seen
-			return;
-		}
-		if (!written(&o, inode, pos)) {
-			count_filtered(CLASS_FILE);
-			return;
-		}
-	}
-	if (left_out_here(CLASS_FILE))
-		return;
-	file_scratch *s = scratch();
-	if (!s) {
-		if (held)
-			known->flags &= ~FILE_HELD;
-		else
-			count_lost(CLASS_FILE);
-		return;
-	}
-	struct file_record *r = (void *)s->buf;
-	fill_header(&r->h, current_task(), REC_FILE, 0);
-	r->open = o;
-	fill_image(&r->image, inode);
-	r->pos = pos;
-	r->key = key;
-	r->held = held;
-	s->off = sizeof(*r);
-	r->path_len = put_path(s, BPF_CORE_READ(f, f_path.mnt), BPF_CORE_READ(f, f_path.dentry));
-	r->h.flags = s->flags;
-	r->h.len = s->off;
-	if (!send(s, CLASS_FILE, r->h.time)) {
-		if (held)
-			known->flags &= ~FILE_HELD; // nothing is lost yet: the last close may still come
-		else
-			count_lost(CLASS_FILE);
-	}
-	done(s);
-}
-
 SEC("tracepoint/syscalls/sys_enter_close")
 int file_close(struct sys_enter_frame *c)
 {
 	struct file *f = file_of(current_task(), (u32)c->args[0]);
 	if (f)
-		closing(f);
+		closing(f, false);
 	return 0;
 }
 
@@ -293,7 +79,7 @@ static __always_inline int replacing(u32 old_fd, u32 new_fd)
 		return 0;
 	struct file *f = file_of(t, new_fd);
 	if (f)
-		closing(f);
+		closing(f, false);
 	return 0;
 }
 
@@ -302,6 +88,15 @@ int file_dup2(struct sys_enter_frame *c) { return replacing(c->args[0], c->args[
 
 SEC("tracepoint/syscalls/sys_enter_dup3")
 int file_dup3(struct sys_enter_frame *c) { return replacing(c->args[0], c->args[1]); }
+
+#define FD_CHUNK 64
+struct fd_chunk { u64 file[FD_CHUNK]; };
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct fd_chunk);
+} fd_chunks SEC(".maps");
 
 struct sweep {
 	struct fd_chunk *chunk;
@@ -314,7 +109,7 @@ struct sweep {
 // Functions that the verifier looks at once, not for every place and turn.
 __noinline int close_one(u64 f)
 {
-	closing((struct file *)f);
+	closing((struct file *)f, false);
 	return 0;
 }
 
@@ -343,7 +138,7 @@ static long sweep_fd(u64 i, struct sweep *w)
 	if (!rest)
 		return 1; // most processes have a few low descriptors
 	if (f && (rest & 1))
-		closing((struct file *)f);
+		closing((struct file *)f, false);
 	return 0;
 }
 

@@ -195,9 +195,10 @@ struct socket { struct file *file; struct sock *sk; };
 struct tcp_sock { u64 bytes_received, bytes_sent, bytes_retrans; u32 total_retrans; };
 
 #if defined(__TARGET_ARCH_x86)
-struct pt_regs { unsigned long di, si, dx, r10, r8, r9; };
+struct pt_regs { unsigned long di, si, dx, cx, r10, r8, r9, ax; };
 #else
 struct pt_regs { u64 regs[31]; u64 orig_x0; };
+struct user_pt_regs { u64 regs[31]; };
 #endif
 
 struct bpf_iter_meta { struct seq_file *seq; };

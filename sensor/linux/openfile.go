@@ -7,6 +7,7 @@ package linux
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -24,6 +25,34 @@ type openFile struct {
 	Flags         uint32
 	Ino           uint64
 }
+
+// unknownFD stands where the kernel told of an open before it gave a number.
+const unknownFD = ^uint32(0)
+
+// findFD looks for the descriptor by which a process holds a file.
+func findFD(pid uint32, ino uint64) uint32 {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	d, err := os.Open(dir)
+	if err != nil {
+		return unknownFD
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(maxDescriptors)
+	if err != nil {
+		return unknownFD
+	}
+	for _, name := range names {
+		var st unix.Statx_t
+		if unix.Statx(unix.AT_FDCWD, dir+"/"+name, unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st) == nil && st.Ino == ino {
+			if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+				return uint32(n)
+			}
+		}
+	}
+	return unknownFD
+}
+
+const maxDescriptors = 4096 // of one process that are looked at
 
 // heldKey names one opening of a file.
 type heldKey struct{ key, opened uint64 }
@@ -92,7 +121,13 @@ func (c *Collector) sweepOpenFiles(all bool) {
 		}
 	}
 	for key, entry := range due {
+		if entry.FD == unknownFD {
+			if entry.FD = findFD(entry.PID, entry.Ino); entry.FD == unknownFD {
+				continue // its end will be seen
+			}
+		}
 		if taken, ok := c.take(heldKey{key, entry.Opened}); ok {
+			taken.FD = entry.FD
 			c.sweepOne(key, taken, now, all)
 		}
 	}

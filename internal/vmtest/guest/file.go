@@ -14,6 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// fileRungs are all rungs by programs in the kernel.
+var fileRungs = []string{"lsm", "fentry", "kprobe", "kprobe-old", "tracepoint", "tracepoint-old"}
+
 var fileKinds = []Kind{
 	{
 		Name: "file created", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
@@ -22,14 +25,14 @@ var fileKinds = []Kind{
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
 			return r.FolderPath == a.Path("new") && r.FileName == "new" && r.FileSize == 5 && r.FileMode&0o777 == 0o640 && r.FileInode != 0
 		}),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Rungs: fileRungs,
 	},
 	{
 		Name: "file modified", Hook: "file", Table: "DeviceFileEvents", Action: "FileModified",
 		Does:  "appends to a file that was there",
 		Do:    appends,
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool { return r.FolderPath == a.Path("old") && r.FileSize == 10 }),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Rungs: fileRungs,
 	},
 	{
 		Name: "file renamed", Hook: "file", Table: "DeviceFileEvents", Action: "FileRenamed",
@@ -40,14 +43,14 @@ var fileKinds = []Kind{
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
 			return r.FolderPath == a.Path("to") && r.PreviousFolderPath == a.Path("from")
 		}),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Rungs: fileRungs,
 	},
 	{
 		Name: "file deleted", Hook: "file", Table: "DeviceFileEvents", Action: "FileDeleted",
 		Does:  "removes a file by a name that is relative to the working folder",
 		Do:    func(a *Act) error { return errors.Join(os.WriteFile(a.Path("gone"), nil, 0o600), os.Remove("gone")) },
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool { return r.FolderPath == a.Path("gone") }),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Rungs: fileRungs,
 	},
 	{
 		Name: "file linked", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
@@ -58,7 +61,7 @@ var fileKinds = []Kind{
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
 			return r.FolderPath == a.Path("second") && strings.Contains(r.AdditionalFields, "HardLink")
 		}),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Rungs: fileRungs,
 	},
 	{
 		Name: "symbolic link made", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
@@ -67,7 +70,7 @@ var fileKinds = []Kind{
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
 			return r.FolderPath == a.Path("link") && strings.Contains(r.AdditionalFields, "/etc/shadow")
 		}),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Rungs: fileRungs,
 	},
 	{
 		Name: "file truncated", Hook: "file", Table: "DeviceFileEvents", Action: "FileModified",
@@ -78,29 +81,29 @@ var fileKinds = []Kind{
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
 			return r.FolderPath == a.Path("cut") && strings.Contains(r.AdditionalFields, "Truncated")
 		}),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Rungs: fileRungs,
 	},
 	{
 		Name: "file forty folders down", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
 		Does:  "makes a file below forty folders",
 		Do:    deep(40),
 		Match: where(isDeep(40)),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Rungs: fileRungs,
 	},
 	{
 		Name: "file a hundred folders down", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
 		Does:  "makes a file below a hundred folders",
 		Do:    deep(100),
 		Match: where(isDeep(100)),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
-		Gaps:  []Gap{{Rung: "tracepoint-old", Why: "the row has the lowest 48 parts of the path"}},
+		Rungs: fileRungs,
+		Gaps:  []Gap{{Rung: "tracepoint-old", Why: "the row has the lowest 48 parts of the path"}, {Rung: "kprobe-old", Why: "the row has the lowest 48 parts of the path"}},
 	},
 	{
 		Name: "file left open at the end", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
 		Does:  "writes a file and ends without closing it",
 		Do:    func(a *Act) error { return leaves(a, "left", 0) },
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool { return r.FolderPath == a.Path("left") && r.FileSize == 5 }),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Rungs: fileRungs,
 	},
 	{
 		Name: "file left open at a start", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
@@ -109,7 +112,7 @@ var fileKinds = []Kind{
 			return errors.Join(leaves(a, "left", unix.O_CLOEXEC), unix.Exec("/proc/self/exe", []string{"x", marker, "exit", "0"}, nil))
 		},
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool { return r.FolderPath == a.Path("left") && r.FileSize == 5 }),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Rungs: fileRungs,
 	},
 	{
 		Name: "files closed together", Hook: "file", Table: "DeviceFileEvents", Action: "FileCreated",
@@ -121,7 +124,7 @@ var fileKinds = []Kind{
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool {
 			return r.FolderPath == a.Path("ranged") && r.FileSize == 5 && r.AdditionalFields == ""
 		}),
-		Rungs: []string{"tracepoint", "tracepoint-old"},
+		Rungs: fileRungs,
 	},
 }
 

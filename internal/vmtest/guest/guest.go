@@ -63,6 +63,10 @@ type Round struct {
 var Rounds = []Round{
 	{Name: "best"},
 	{Name: "old programs", Rungs: map[string]string{"process": "tracepoint-old", "file": "tracepoint-old"}},
+	{Name: "trampolines", Rungs: map[string]string{"file": "fentry"}},
+	{Name: "probes", Rungs: map[string]string{"file": "kprobe"}},
+	{Name: "old probes", Rungs: map[string]string{"file": "kprobe-old"}},
+	{Name: "system calls", Rungs: map[string]string{"file": "tracepoint"}},
 }
 
 // Kinds are all kinds of event that are tried, in the order of the page. To

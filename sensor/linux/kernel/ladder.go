@@ -49,6 +49,8 @@ const (
 	processBlind = "environment beyond 8 KiB and arguments beyond 32 KiB; a program that changes its own arguments later"
 	fileBlind    = "opens by io_uring and by 32-bit programs; writes through a shared mapping after the file was closed; " +
 		"names given to unlink, rename and link are read after the call, so a program can show others, and symbolic links within them are not followed"
+	hookBlind = "that two files were exchanged; a file that stays mapped after it was closed is told of when the mapping goes; " +
+		"texts of symbolic links beyond 255 bytes are cut"
 	oldBlind = "; the upper part of paths with more than 48 components"
 )
 
@@ -61,6 +63,10 @@ func ladders() []ladder {
 			{"tracepoint", processBlind, func(k *Kernel) error { return k.family(bpf.LoadProcess, required) }},
 			{"tracepoint-old", processBlind + oldBlind, func(k *Kernel) error { return k.family(bpf.LoadProcessOld, required) }}}},
 		{"file", []rung{
+			{"lsm", hookBlind, func(k *Kernel) error { return k.openFiles(bpf.LoadFileLSM) }},
+			{"fentry", hookBlind, func(k *Kernel) error { return k.openFiles(bpf.LoadFileFentry) }},
+			{"kprobe", hookBlind, func(k *Kernel) error { return k.openFiles(bpf.LoadFileKprobe) }},
+			{"kprobe-old", hookBlind + oldBlind, func(k *Kernel) error { return k.openFiles(bpf.LoadFileKprobeOld) }},
 			{"tracepoint", fileBlind, func(k *Kernel) error { return k.openFiles(bpf.LoadFile) }},
 			{"tracepoint-old", fileBlind + oldBlind, func(k *Kernel) error { return k.openFiles(bpf.LoadFileOld) }}}},
 		{"network", []rung{{"tracepoint",
@@ -307,10 +313,40 @@ func (k *Kernel) attach(section string, p *ebpf.Program) (link.Link, error) {
 			return nil, fmt.Errorf("section %q names no hook", section)
 		}
 		return link.AttachCgroup(link.CgroupOptions{Path: k.cgroup, Attach: at, Program: p})
+	case "lsm":
+		return k.attachLSM(p)
+	case "fentry", "fexit":
+		return link.AttachTracing(link.TracingOptions{Program: p})
+	case "kprobe", "kretprobe":
+		if len(where) != 2 {
+			return nil, fmt.Errorf("section %q names no function", section)
+		}
+		if where[0] == "kprobe" {
+			return link.Kprobe(where[1], p, nil)
+		}
+		return link.Kretprobe(where[1], p, nil)
 	case "iter":
 		return nil, nil
 	}
 	return nil, fmt.Errorf("section %q is of an unknown kind", section)
+}
+
+// attachLSM hooks a program up as a security module. A kernel that was not
+// booted with the one for programs takes it and never asks it.
+func (k *Kernel) attachLSM(p *ebpf.Program) (link.Link, error) {
+	const dir = "/sys/kernel/security"
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil || st.Type != unix.SECURITYFS_MAGIC {
+		_ = unix.Mount("securityfs", dir, "securityfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	}
+	active, err := os.ReadFile(dir + "/lsm")
+	if err != nil {
+		return nil, fmt.Errorf("security modules cannot be told: %w", err)
+	}
+	if !slices.Contains(strings.Split(strings.TrimSpace(string(active)), ","), "bpf") {
+		return nil, fmt.Errorf("bpf is not among the security modules %q: %w", active, ebpf.ErrNotSupported)
+	}
+	return link.AttachLSM(link.LSMOptions{Program: p})
 }
 
 // Close detaches everything. Rings must not be read any more.
