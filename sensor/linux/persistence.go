@@ -13,6 +13,7 @@ import (
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/persist"
 	"github.com/picket-edr/picket/sensor/linux/record"
+	"github.com/picket-edr/picket/sensor/redact"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +57,10 @@ func newWatcher(c *Collector, root string, since int64) *watcher {
 		return w
 	}
 	w.host = host
-	w.tracker = persist.NewTracker(host, since)
+	w.tracker = persist.NewTracker(host, since, func(s string) string {
+		s, _ = c.redactor().Text(redact.Script, s)
+		return s
+	})
 	return w
 }
 

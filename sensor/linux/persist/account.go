@@ -128,7 +128,8 @@ func split(lines []string) map[string][]string {
 func (f *finding) before() ([]string, bool) { return f.prev.list(), f.prev != nil && f.prev.known }
 
 // userEvents compares the users of two states of /etc/passwd.
-func userEvents(t *Tracker, f *finding) []Event {
+func userEvents(f *finding) []Event {
+	t := f.t
 	lines := accountLines("", f.data)
 	if f.c.Space == "" && f.now != nil {
 		t.learn(lines)
@@ -207,7 +208,8 @@ func names(a, b map[string][]string) []string {
 var privileged = []string{"root", "sudo", "wheel", "admin", "adm", "docker", "lxd", "libvirt", "disk", "shadow", "kmem", "podman", "incus-admin"}
 
 // groupEvents compares two states of /etc/group.
-func groupEvents(t *Tracker, f *finding) []Event {
+func groupEvents(f *finding) []Event {
+	t := f.t
 	prev, ok := f.before()
 	if !ok || f.now == nil {
 		return f.asWhole()
@@ -295,7 +297,8 @@ func (t *Tracker) veil(field string) string {
 }
 
 // passwordEvents compares two states of a shadow file.
-func passwordEvents(t *Tracker, f *finding) []Event {
+func passwordEvents(f *finding) []Event {
+	t := f.t
 	prev, ok := f.before()
 	if !ok || f.now == nil {
 		return f.asWhole()

@@ -89,7 +89,7 @@ func (b *baseline) remember(name string) {
 	if i < 0 || t.table[i].noBaseline || t.table[i].skips(path.Base(name)) || t.memory.get(name) != nil {
 		return
 	}
-	f := &finding{w: &t.table[i], c: &Change{Path: name, Tree: t.host}, path: name, base: path.Base(name)}
+	f := &finding{t: t, w: &t.table[i], c: &Change{Path: name, Tree: t.host}, path: name, base: path.Base(name)}
 	s, err := t.look(f)
 	if err != nil || s == nil || f.now.Kind != Regular && f.now.Kind != Link {
 		return

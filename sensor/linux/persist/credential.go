@@ -102,7 +102,7 @@ func keyDetail(f *finding) map[string]any {
 		if !ok || len(keys) == maxTasks || f.known && !fresh[keyLines("", []byte(line))[0]] {
 			continue
 		}
-		k.Options = redact(k.Options)
+		k.Options = f.t.redact(k.Options)
 		keys = append(keys, k)
 	}
 	if keys == nil {
@@ -163,7 +163,7 @@ func describeCert(c *x509.Certificate) certificate {
 }
 
 // certEvents tells each certificate that came or went.
-func certEvents(_ *Tracker, f *finding) []Event {
+func certEvents(f *finding) []Event {
 	now := map[string]certificate{}
 	for _, c := range certificates(f.data) {
 		now[c.Fingerprint] = c

@@ -72,7 +72,7 @@ func stanzas(b []byte, field func(key, value string, p *pkg)) []string {
 }
 
 // packageEvents tells which packages came, went or changed their version.
-func packageEvents(_ *Tracker, f *finding) []Event {
+func packageEvents(f *finding) []Event {
 	if !f.known || f.now == nil {
 		return f.asWhole()
 	}
@@ -167,7 +167,7 @@ func extensionDetail(f *finding) map[string]any {
 		out["ExtensionVersion"] = cut(oneLine(m.Version), 64)
 	}
 	if m.UpdateURL != "" {
-		out["UpdateUrl"] = cut(redact(oneLine(m.UpdateURL)), tellBytes)
+		out["UpdateUrl"] = cut(f.t.redact(oneLine(m.UpdateURL)), tellBytes)
 	}
 	var permissions []string
 	for _, p := range m.Permissions {

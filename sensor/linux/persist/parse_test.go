@@ -61,29 +61,32 @@ func TestAtJob(t *testing.T) {
 
 func TestRedact(t *testing.T) {
 	t.Parallel()
+	tr := NewTracker(nil, 0, hide(t))
 	for in, want := range map[string]string{
-		"export DB_PASSWORD='very secret'":                         "export DB_PASSWORD=***",
-		"token: abc.def":                                           "token: ***",
-		`"apiKey": "abc",`:                                         `"apiKey": ***,`,
-		"mysql --password=x -u root":                               "mysql --password=*** -u root",
-		"tool --token abc":                                         "tool --token ***",
-		"curl https://u:p@host/x":                                  "curl https://u:***@host/x",
-		"curl -H 'Authorization: Bearer abc'":                      "curl -H 'Authorization: Bearer ***'",
-		"root:$6$abcdefgh$ijklmnop:1":                              "root:***:1",
-		"export KEY=AKIAABCDEFGHIJKLMNOP":                          "export KEY=***",
-		"-----BEGIN OPENSSH PRIVATE KEY-----":                      "***",
-		`{"auths":{"x":{"auth":"YWJjOmRlZg=="}}}`:                  `{"auths":{"x":{"auth":***}}}`,
-		"  wpa-psk hunter2":                                        "  wpa-psk ***",
-		"mysqldump -u root -phunter2 db":                           "mysqldump -u root -p*** db",
-		"sshpass -p hunter2 ssh host":                              "sshpass -p *** ssh host",
-		"MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7":     "***",
+		"export DB_PASSWORD='very secret'":                         "export DB_PASSWORD='[redacted]'",
+		"token: abc.def":                                           "token: [redacted]",
+		`"apiKey": "abc",`:                                         `"apiKey": "[redacted]",`,
+		"mysql --password=x -u root":                               "mysql --password=[redacted] -u root",
+		"tool --token abc":                                         "tool --token [redacted]",
+		"curl https://u:p@host/x":                                  "curl https://u:[redacted]@host/x",
+		"curl -H 'Authorization: Bearer abc'":                      "curl -H 'Authorization: Bearer [redacted]'",
+		"root:$6$abcdefgh$ijklmnop:1":                              "root:[redacted]:1",
+		"export KEY=AKIAABCDEFGHIJKLMNOP":                          "export KEY=[redacted]",
+		"-----BEGIN OPENSSH PRIVATE KEY-----":                      "[redacted]",
+		`{"auths":{"x":{"auth":"YWJjOmRlZg=="}}}`:                  `{"auths":{"x":{"auth":"[redacted]"}}}`,
+		"  wpa-psk hunter2":                                        "  wpa-psk [redacted]",
+		"mysqldump -u root -phunter2 db":                           "mysqldump -u root -p[redacted] db",
+		"sshpass -p hunter2 ssh host":                              "sshpass -p [redacted] ssh host",
+		"MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7":     "[redacted]",
 		"/usr/lib/systemd/system/some-very-long-name-of-a-library": "/usr/lib/systemd/system/some-very-long-name-of-a-library",
+		"  bindpw hunter2":                                         "  bindpw [redacted]",
+		"requirepass hunter2":                                      "requirepass [redacted]",
 		"PasswordAuthentication yes":                               "PasswordAuthentication yes",
 		"ExecStart=/bin/x -c /etc/x":                               "ExecStart=/bin/x -c /etc/x",
 		"*/5 * * * * root /usr/bin/rsync a:/b /c":                  "*/5 * * * * root /usr/bin/rsync a:/b /c",
 		"password required pam_unix.so nullok":                     "password required pam_unix.so nullok",
 	} {
-		if got := redact(in); got != want {
+		if got := tr.redact(in); got != want {
 			t.Errorf("%s\n got %s\nwant %s", in, got, want)
 		}
 	}
@@ -190,7 +193,7 @@ func TestDetails(t *testing.T) {
 	e = w.want(w.wrote(Created, "/home/alice/.mozilla/firefox/p/extensions/u@x.xpi", "PK"), "BrowserExtensionInstalled /home/alice/.mozilla/firefox/p/extensions/u@x.xpi alice")[0]
 	w.field(e, "ExtensionId", "u@x")
 	w.field(e, "Browser", "Firefox")
-	got := settings([]byte("[Service]\nExecStart=/bin/a \\\n  b \\\n  c\nExecStart=/bin/d\n#ExecStop=/x\nOther=1\n"), unitKeys)
+	got := (&finding{t: w.Tracker, data: []byte("[Service]\nExecStart=/bin/a \\\n  b \\\n  c\nExecStart=/bin/d\n#ExecStop=/x\nOther=1\n")}).settings(unitKeys)
 	if diff := cmp.Diff(map[string]any{"ExecStart": []string{"/bin/a b c", "/bin/d"}}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -213,12 +216,12 @@ func FuzzContent(f *testing.F) {
 	for _, s := range []string{passwd, atJob, status, keyLine, "*/5 * * * * root x", `{"name":1}`, "\\\n\\\n=\n", "$6$a$bbbbbbbbbbbbb"} {
 		f.Add([]byte(s), []byte(s+"x"))
 	}
-	tr := NewTracker(nil, 0)
+	tr := NewTracker(nil, 0, hide(f))
 	f.Fuzz(func(t *testing.T, before, now []byte) {
 		for i := range tr.table {
 			w := &tr.table[i]
 			name := strings.NewReplacer("/**/", "/", "~/", "/home/u/", ".../", "/srv/").Replace(expand(w.Paths[0])[0])
-			look := &finding{w: w, c: &Change{Op: Modified, Path: name, Space: "x"}, path: name, base: name[strings.LastIndexByte(name, '/')+1:], data: before, now: &Info{Kind: Regular}}
+			look := &finding{t: tr, w: w, c: &Change{Op: Modified, Path: name, Space: "x"}, path: name, base: name[strings.LastIndexByte(name, '/')+1:], data: before, now: &Info{Kind: Regular}}
 			look.prev = tr.stateOf(look)
 			look.data, look.known = now, true
 			s := tr.stateOf(look)

@@ -40,7 +40,7 @@ func cronDetail(f *finding) map[string]any {
 	var tasks []cronTask
 	for _, line := range lines {
 		if t, ok := parseCron(line, owner, f.base == "anacrontab"); ok && len(tasks) < maxTasks {
-			t.Command = cut(redact(t.Command), tellBytes)
+			t.Command = cut(f.t.redact(t.Command), tellBytes)
 			tasks = append(tasks, t)
 		}
 	}
@@ -137,7 +137,7 @@ func atDetail(f *finding) map[string]any {
 	var commands []string
 	for _, line := range f.added {
 		if line[0] != '#' && !strings.HasPrefix(line, "cd ") && len(commands) < maxTasks {
-			commands = append(commands, cut(redact(line), tellBytes))
+			commands = append(commands, cut(f.t.redact(line), tellBytes))
 		}
 	}
 	if len(commands) > 0 {
@@ -154,10 +154,10 @@ var unitKeys = []string{"Description", "ExecStart", "ExecStartPre", "ExecStartPo
 	"WantedBy", "RequiredBy", "Alias", "Image", "Exec"}
 
 // settings reads Key=value lines and keeps the named keys.
-func settings(b []byte, keys []string) map[string]any {
+func (f *finding) settings(keys []string) map[string]any {
 	all := map[string][]string{}
 	continued := ""
-	for _, line := range words(b) {
+	for _, line := range words(f.data) {
 		if rest, ok := strings.CutSuffix(line, `\`); ok {
 			continued = cut(continued+strings.TrimSpace(rest)+" ", 4096)
 			continue
@@ -168,7 +168,7 @@ func settings(b []byte, keys []string) map[string]any {
 		if !ok || !slices.Contains(keys, key) || len(all[key]) == maxTasks {
 			continue
 		}
-		all[key] = append(all[key], cut(redact(strings.TrimSpace(value)), tellBytes))
+		all[key] = append(all[key], cut(f.t.redact(strings.TrimSpace(value)), tellBytes))
 	}
 	out := map[string]any{}
 	for k, v := range all {
@@ -200,7 +200,7 @@ func unitDetail(f *finding) map[string]any {
 		}
 		return out
 	}
-	maps.Copy(out, settings(f.data, unitKeys))
+	maps.Copy(out, f.settings(unitKeys))
 	if user, ok := out["User"]; ok {
 		out["ServiceAccount"] = user
 		delete(out, "User")
@@ -216,7 +216,7 @@ func timerDetail(f *finding) map[string]any {
 }
 
 func desktopDetail(f *finding) map[string]any {
-	return settings(f.data, []string{"Name", "Exec", "TryExec", "Hidden", "NoDisplay", "X-GNOME-Autostart-enabled", "OnlyShowIn", "Type", "User"})
+	return f.settings([]string{"Name", "Exec", "TryExec", "Hidden", "NoDisplay", "X-GNOME-Autostart-enabled", "OnlyShowIn", "Type", "User"})
 }
 
 func initDetail(f *finding) map[string]any {
@@ -238,7 +238,7 @@ func hookDetail(keys ...string) func(f *finding) map[string]any {
 		for _, line := range words(f.data) {
 			low := strings.ToLower(line)
 			if slices.ContainsFunc(keys, func(k string) bool { return strings.Contains(low, k) }) && len(out) < maxTasks {
-				out = append(out, cut(redact(line), tellBytes))
+				out = append(out, cut(f.t.redact(line), tellBytes))
 			}
 		}
 		if out == nil {

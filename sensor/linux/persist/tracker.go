@@ -21,15 +21,17 @@ type Tracker struct {
 	memory   *memory
 	matcher  atomic.Pointer[matcher]
 	accounts accounts
+	hide     func(string) string
 	key      [32]byte // of the digests that stand for password hashes
 	complete bool     // the baseline found room for all
 }
 
 // NewTracker returns a tracker of a host. Files of it that changed at since
 // (Unix time in seconds) or later are not part of the baseline, as the news of
-// that are still to come.
-func NewTracker(host Tree, since int64) *Tracker {
-	t := &Tracker{table: table, host: host, since: since, memory: newMemory()}
+// that are still to come. What a line may hold of secrets is taken out by hide, in addition to
+// what only configuration has.
+func NewTracker(host Tree, since int64, hide func(string) string) *Tracker {
+	t := &Tracker{table: table, hide: hide, host: host, since: since, memory: newMemory()}
 	_, _ = rand.Read(t.key[:]) // never fails
 	t.matcher.Store(newMatcher(t.table, nil))
 	return t
@@ -159,7 +161,7 @@ func (t *Tracker) one(c *Change, name string) []Event {
 	if i < 0 || t.table[i].skips(path.Base(name)) {
 		return nil
 	}
-	f := &finding{w: &t.table[i], c: c, path: name, base: path.Base(name)}
+	f := &finding{t: t, w: &t.table[i], c: c, path: name, base: path.Base(name)}
 	key := c.Space + name
 	f.prev = t.memory.get(key)
 	now, err := t.look(f)
@@ -349,7 +351,7 @@ func (t *Tracker) tell(f *finding, now *state) []Event {
 		operation, action = "Created", f.w.Actions.Created
 	}
 	if f.w.events != nil {
-		return f.w.events(t, f)
+		return f.w.events(f)
 	}
 	if action == "" {
 		return nil
@@ -418,7 +420,7 @@ func (f *finding) list(e *Event, key string, items []string) {
 	out := make([]string, n)
 	for i := range out {
 		if out[i] = items[i]; !f.w.plain {
-			out[i] = redact(out[i])
+			out[i] = f.t.redact(out[i])
 		}
 		out[i] = cut(out[i], tellBytes)
 	}

