@@ -15,11 +15,22 @@
 struct flow { u64 cookie; u8 raddr[16]; u32 rport, pad; };
 struct udp_owner { u64 start; u32 pid, netns; };
 
+// What passed between a socket and a peer. One that spoke first has no owner:
+// nobody asked for it.
+struct flow_state {
+	u64 opened, last; // boot clock, ns
+	u64 start;
+	u64 sent, received, packets_sent, packets_received;
+	u32 pid, netns;
+	u16 family, side, lport, pad;
+	u8 laddr[16];
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 32768);
+	__uint(max_entries, 16384);
 	__type(key, struct flow);
-	__type(value, u64);
+	__type(value, struct flow_state);
 } flows SEC(".maps");
 
 // Answers arrive in interrupt context: who asked is known by the socket.
@@ -145,12 +156,36 @@ static __always_inline void dns(struct __sk_buff *skb, struct datagram *d, u32 d
 		send_dns(skb, d, direction, o, total, DNS_MAX);
 }
 
+static __always_inline void passed(struct __sk_buff *skb, struct datagram *d, struct flow_state *f, bool out)
+{
+	u64 n = skb->len > d->payload ? skb->len - d->payload : 0;
+	if (f->side != SIDE_CLIENT)
+		return;
+	f->last = bpf_ktime_get_boot_ns();
+	__sync_fetch_and_add(out ? &f->sent : &f->received, n);
+	__sync_fetch_and_add(out ? &f->packets_sent : &f->packets_received, 1);
+}
+
+static __always_inline void open_flow(struct __sk_buff *skb, struct datagram *d, struct flow *key)
+{
+	struct task_struct *t = current_task();
+	u64 now = bpf_ktime_get_boot_ns();
+	struct flow_state f = {
+		.opened = now, .last = now,
+		.start = BPF_CORE_READ(t, group_leader, start_boottime),
+		.sent = skb->len > d->payload ? skb->len - d->payload : 0, .packets_sent = 1,
+		.pid = CURRENT_PID(), .netns = BPF_CORE_READ(t, nsproxy, net_ns, ns.inum),
+		.family = d->family, .side = SIDE_CLIENT, .lport = d->sport,
+	};
+	__builtin_memcpy(f.laddr, d->saddr, 16);
+	bpf_map_update_elem(&flows, key, &f, BPF_ANY);
+}
+
 SEC("cgroup_skb/egress")
 int udp_egress(struct __sk_buff *skb)
 {
 	struct datagram d = {};
 	struct flow key = {};
-	u64 now;
 
 	if (!parse(skb, &d) || is_excluded())
 		return 1;
@@ -169,10 +204,12 @@ int udp_egress(struct __sk_buff *skb)
 	}
 	__builtin_memcpy(key.raddr, d.daddr, 16);
 	key.rport = d.dport;
-	if (bpf_map_lookup_elem(&flows, &key))
+	struct flow_state *f = bpf_map_lookup_elem(&flows, &key);
+	if (f) {
+		passed(skb, &d, f, true);
 		return 1;
-	now = bpf_ktime_get_boot_ns();
-	bpf_map_update_elem(&flows, &key, &now, BPF_ANY);
+	}
+	open_flow(skb, &d, &key);
 	if (left_out_here(CLASS_FLOW))
 		return 1;
 
@@ -208,10 +245,14 @@ int udp_ingress(struct __sk_buff *skb)
 	if (!tells_names(d.sport)) {
 		// Who is spoken to first and answers has not opened a flow.
 		struct flow key = { .cookie = cookie, .rport = d.sport };
-		u64 now = 0;
 		__builtin_memcpy(key.raddr, d.saddr, 16);
-		if (!bpf_map_lookup_elem(&flows, &key))
-			bpf_map_update_elem(&flows, &key, &now, BPF_ANY);
+		struct flow_state *f = bpf_map_lookup_elem(&flows, &key);
+		if (f) {
+			passed(skb, &d, f, false);
+		} else {
+			struct flow_state spoken_to = { .side = SIDE_SERVER };
+			bpf_map_update_elem(&flows, &key, &spoken_to, BPF_ANY);
+		}
 		return 1;
 	}
 	o = bpf_map_lookup_elem(&askers, &cookie);
@@ -277,5 +318,78 @@ int udp_bound4(struct bpf_sock *sk) { return bound(sk, AF_INET); }
 
 SEC("cgroup/post_bind6")
 int udp_bound6(struct bpf_sock *sk) { return bound(sk, AF_INET6); }
+
+static __always_inline void tell_flow(struct flow *key, struct flow_state *f)
+{
+	struct stream_record *r = bpf_ringbuf_reserve(&bulk, sizeof(*r), 0);
+
+	if (!r) {
+		count_lost(CLASS_CLOSE);
+		return;
+	}
+	__builtin_memset(r, 0, sizeof(*r));
+	fill_owner(&r->n.h, REC_STREAM, sizeof(*r), f->pid, f->start);
+	r->n.h.netns = f->netns;
+	r->n.op = NET_CLOSED;
+	r->n.family = f->family;
+	r->n.protocol = IPPROTO_UDP;
+	r->n.lport = f->lport;
+	r->n.rport = key->rport;
+	__builtin_memcpy(r->n.laddr, f->laddr, 16);
+	__builtin_memcpy(r->n.raddr, key->raddr, 16);
+	r->id.sock = key->cookie;
+	r->id.opened = f->opened;
+	r->sent = f->sent;
+	r->received = f->received;
+	r->packets_sent = f->packets_sent;
+	r->packets_received = f->packets_received;
+	r->side = f->side;
+	bpf_ringbuf_submit(r, wake_flags(&bulk, RING_BULK, r->n.h.time));
+	count_produced(CLASS_CLOSE);
+}
+
+// The peer of a connected socket; an IPv4 one within IPv6 is IPv4 on the wire.
+static __always_inline void peer_of(struct bpf_sock *sk, struct flow *key)
+{
+	u32 a, b, c, d;
+	bool mapped;
+
+	if (sk->family == AF_INET) {
+		*(u32 *)key->raddr = sk->dst_ip4;
+		return;
+	}
+	a = sk->dst_ip6[0], b = sk->dst_ip6[1], c = sk->dst_ip6[2], d = sk->dst_ip6[3];
+	mapped = !a && !b && c == __builtin_bswap32(0xffff);
+	*(u32 *)key->raddr = mapped ? d : a;
+	*(u32 *)(key->raddr + 4) = b;
+	*(u32 *)(key->raddr + 8) = mapped ? 0 : c;
+	*(u32 *)(key->raddr + 12) = mapped ? 0 : d;
+}
+
+// Tells what a connected socket carried. Those that speak to many are told by
+// user space, one peer after the other, when nothing passes any more.
+SEC("cgroup/sock_release")
+int udp_release(struct bpf_sock *sk)
+{
+	struct flow key = {};
+	struct flow_state *f;
+	u32 port;
+
+	if (sk->protocol != IPPROTO_UDP)
+		return 1;
+	port = sk->dst_port;
+	if (!port)
+		return 1;
+	key.cookie = bpf_get_socket_cookie(sk);
+	key.rport = __builtin_bswap16(port);
+	peer_of(sk, &key);
+	f = bpf_map_lookup_elem(&flows, &key);
+	if (!f || f->side != SIDE_CLIENT)
+		return 1;
+	if (!left_out(CLASS_CLOSE, f->pid, f->start))
+		tell_flow(&key, f);
+	bpf_map_delete_elem(&flows, &key);
+	return 1;
+}
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -32,6 +32,7 @@ const (
 	DNSProgUdpBound6  = "udp_bound6"
 	DNSProgUdpEgress  = "udp_egress"
 	DNSProgUdpIngress = "udp_ingress"
+	DNSProgUdpRelease = "udp_release"
 )
 
 // LoadDNS returns the embedded CollectionSpec for DNS.
@@ -82,6 +83,7 @@ type DNSProgramSpecs struct {
 	UdpBound6  *ebpf.ProgramSpec `ebpf:"udp_bound6"`
 	UdpEgress  *ebpf.ProgramSpec `ebpf:"udp_egress"`
 	UdpIngress *ebpf.ProgramSpec `ebpf:"udp_ingress"`
+	UdpRelease *ebpf.ProgramSpec `ebpf:"udp_release"`
 }
 
 // DNSMapSpecs contains maps before they are loaded into the kernel.
@@ -169,6 +171,7 @@ type DNSPrograms struct {
 	UdpBound6  *ebpf.Program `ebpf:"udp_bound6"`
 	UdpEgress  *ebpf.Program `ebpf:"udp_egress"`
 	UdpIngress *ebpf.Program `ebpf:"udp_ingress"`
+	UdpRelease *ebpf.Program `ebpf:"udp_release"`
 }
 
 func (p *DNSPrograms) Close() error {
@@ -179,6 +182,7 @@ func (p *DNSPrograms) Close() error {
 		p.UdpBound6,
 		p.UdpEgress,
 		p.UdpIngress,
+		p.UdpRelease,
 	)
 }
 

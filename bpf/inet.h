@@ -11,8 +11,7 @@
 
 struct bpf_sock {
 	u32 bound_dev_if, family, type, protocol, mark, priority, src_ip4, src_ip6[4], src_port;
-	u16 dst_port;
-	u16 pad;
+	u32 dst_port; // network order, in its first two bytes
 	u32 dst_ip4, dst_ip6[4], state;
 };
 struct bpf_sock_addr { u32 user_family, user_ip4, user_ip6[4], user_port, family, type, protocol; };

@@ -256,6 +256,7 @@ const (
 	tellLosses  = 5 * time.Second
 	syncClock   = 10 * time.Second
 	sweepFiles  = 5 * time.Second
+	sweepFlows  = 30 * time.Second
 	maxInARound = 1 << 16
 	readerNice  = -10
 	stopWait    = 5 * time.Second
@@ -439,12 +440,13 @@ func (c *Collector) onRecord(rec any) {
 type beat struct {
 	c                          *Collector
 	tick, losses, clock, sweep time.Time
+	flows                      time.Time
 	limited                    time.Time
 }
 
 func newBeat(c *Collector) *beat {
 	now := time.Now()
-	return &beat{c: c, tick: now, losses: now, clock: now, sweep: now}
+	return &beat{c: c, tick: now, losses: now, clock: now, sweep: now, flows: now}
 }
 
 func (b *beat) at(now time.Time) {
@@ -472,6 +474,10 @@ func (b *beat) at(now time.Time) {
 	if now.Sub(b.sweep) >= sweepFiles {
 		b.sweep = now
 		b.c.sweepOpenFiles(false)
+	}
+	if now.Sub(b.flows) >= sweepFlows {
+		b.flows = now
+		b.c.sweepFlows()
 	}
 }
 

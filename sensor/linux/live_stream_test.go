@@ -5,6 +5,7 @@
 package linux
 
 import (
+	"encoding/binary"
 	"io"
 	"net"
 	"net/netip"
@@ -12,7 +13,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/picket-edr/picket/bpf"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 // exchange sends up to a server on loopback, which answers with down and
@@ -145,5 +148,98 @@ func TestLiveFoundConnectionCloses(t *testing.T) {
 	r := find(l, closedTo(portOf(server.Addr())))
 	if r.InitiatingProcessId != int64(os.Getpid()) || r.BytesSent != event.LongOf(4) || r.LocalPort == 0 || r.ConnectionDurationMs.Valid {
 		t.Errorf("row %v", columns(r))
+	}
+}
+
+// A connected socket of UDP tells what it carried when it is closed.
+func TestLiveFlowEnds(t *testing.T) {
+	for _, network := range []struct{ name, listen string }{{"udp4", "127.0.0.1:0"}, {"udp6", "[::1]:0"}} {
+		t.Run(network.name, func(t *testing.T) {
+			l := startLive(t, nil)
+			server, err := net.ListenPacket(network.name, network.listen)
+			if err != nil {
+				t.Skipf("no %s here: %v", network.name, err)
+			}
+			defer server.Close()
+			client, err := net.Dial(network.name, server.LocalAddr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 100)
+			for range 3 {
+				if _, err := client.Write([]byte("0123456789")); err != nil {
+					t.Fatal(err)
+				}
+				_, peer, err := server.ReadFrom(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := server.WriteTo([]byte("pong"), peer); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := client.Read(buf); err != nil {
+					t.Fatal(err)
+				}
+			}
+			client.Close()
+			r := find(l, closedTo(portOf(server.LocalAddr())))
+			if r.Protocol != "Udp" || r.BytesSent != event.LongOf(30) || r.BytesReceived != event.LongOf(12) || r.LocalPort == 0 ||
+				r.InitiatingProcessId != int64(os.Getpid()) || !strings.Contains(r.AdditionalFields, `"PacketsReceived":3`) {
+				t.Errorf("row %v", columns(r))
+			}
+		})
+	}
+}
+
+// One that speaks to whom it likes is swept when nothing passes any more.
+func TestLiveFlowsAreSwept(t *testing.T) {
+	l := startLive(t, nil)
+	server, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	client, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.WriteTo([]byte("0123456789"), server.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := server.ReadFrom(make([]byte, 20)); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	// A minute ago, as the map has it.
+	at := portOf(server.LocalAddr())
+	var key flowKey
+	var state flowState
+	m := l.kernel.Flows()
+	for it := m.Iterate(); it.Next(&key, &state); {
+		if key.Port == uint32(at.Port()) && state.Side == record.SideClient {
+			state.Opened, state.Last = 1, 2
+			if err := m.Put(&key, &state); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !l.do(l.sweepFlows) {
+		t.Fatal("no room")
+	}
+	r := find(l, closedTo(at))
+	if r.BytesSent != event.LongOf(10) || r.BytesReceived != event.LongOf(0) || r.InitiatingProcessId != int64(os.Getpid()) || r.LocalIP != "127.0.0.1" {
+		t.Errorf("row %v", columns(r))
+	}
+}
+
+func TestFlowsAreLaidOutAsInTheKernel(t *testing.T) {
+	t.Parallel()
+	spec, err := bpf.LoadDNS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := spec.Maps["flows"]
+	if int(m.KeySize) != binary.Size(flowKey{}) || int(m.ValueSize) != binary.Size(flowState{}) {
+		t.Errorf("%d and %d bytes there, %d and %d here", m.KeySize, m.ValueSize, binary.Size(flowKey{}), binary.Size(flowState{}))
 	}
 }

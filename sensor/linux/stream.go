@@ -6,6 +6,7 @@ package linux
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/record"
@@ -105,4 +106,57 @@ func direction(inbound bool) string {
 		return "In"
 	}
 	return "Out"
+}
+
+const (
+	flowIdle        = uint64(time.Minute) // without a packet a flow counts as ended
+	maxFlowsAtATime = 16384
+)
+
+// flowKey and flowState are laid out as in bpf/dns.bpf.c.
+type flowKey struct {
+	Cookie    uint64
+	Remote    [16]byte
+	Port, Pad uint32
+}
+
+type flowState struct {
+	Opened, Last, Start          uint64
+	Sent, Received               uint64
+	PacketsSent, PacketsReceived uint64
+	PID, NetNS                   uint32
+	Family, Side, Port, Pad      uint16
+	Local                        [16]byte
+}
+
+// sweepFlows tells of UDP flows that nothing passed for a while.
+func (c *Collector) sweepFlows() {
+	m, now := c.kernel.Flows(), c.clock.now()
+	if m == nil {
+		return
+	}
+	var key flowKey
+	var state flowState
+	due := map[flowKey]flowState{}
+	for it, n := m.Iterate(), 0; n < maxFlowsAtATime && it.Next(&key, &state); n++ {
+		if state.Side == record.SideClient && since(now, state.Last) > flowIdle {
+			due[key] = state
+		}
+	}
+	for key, state := range due {
+		if m.Delete(&key) == nil {
+			c.onStream(flowEnd(key, state))
+		}
+	}
+}
+
+// flowEnd is the record of a flow that ended with its last packet.
+func flowEnd(k flowKey, s flowState) *record.Stream {
+	r := &record.Stream{ID: record.StreamID{Sock: k.Cookie, Opened: s.Opened}, Sent: s.Sent, Received: s.Received,
+		PacketsSent: s.PacketsSent, PacketsReceived: s.PacketsReceived, Side: uint32(s.Side)}
+	r.Header = record.Header{Type: record.TypeStream, Flags: record.FlagNoTask, Time: s.Last, PID: s.PID, Start: s.Start, NetNS: s.NetNS}
+	r.Op, r.Protocol = record.NetClosed, unix.IPPROTO_UDP
+	r.Local = netip.AddrPortFrom(record.Address(s.Family, s.Local), s.Port)
+	r.Remote = netip.AddrPortFrom(record.Address(s.Family, k.Remote), uint16(k.Port))
+	return r
 }

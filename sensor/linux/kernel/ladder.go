@@ -289,7 +289,8 @@ func (k *Kernel) share(spec *ebpf.CollectionSpec) error {
 var cgroupHooks = map[string]ebpf.AttachType{
 	"cgroup_skb/egress": ebpf.AttachCGroupInetEgress, "cgroup_skb/ingress": ebpf.AttachCGroupInetIngress,
 	"cgroup/bind4": ebpf.AttachCGroupInet4Bind, "cgroup/bind6": ebpf.AttachCGroupInet6Bind,
-	"cgroup/post_bind4": ebpf.AttachCGroupInet4PostBind, "cgroup/post_bind6": ebpf.AttachCGroupInet6PostBind,
+	"cgroup/sock_release": ebpf.AttachCgroupInetSockRelease,
+	"cgroup/post_bind4":   ebpf.AttachCGroupInet4PostBind, "cgroup/post_bind6": ebpf.AttachCGroupInet6PostBind,
 }
 
 // attach hooks a program up by the name of its section. An iterator is run on
@@ -436,6 +437,15 @@ func (k *Kernel) Exclude(pids []int) error {
 	}
 	k.excluded = slices.Clone(pids)
 	return errors.Join(errs...)
+}
+
+// Flows is the map of UDP flows, by socket and peer; nil while they are not
+// collected by it.
+func (k *Kernel) Flows() *ebpf.Map {
+	if k == nil {
+		return nil
+	}
+	return k.own["flows"]
 }
 
 // OpenFiles is the map of files that are open for writing, by the address of

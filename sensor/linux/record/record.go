@@ -385,6 +385,9 @@ func address(family uint16, b []byte) netip.Addr {
 	return netip.Addr{}
 }
 
+// Address is an address of a family as the kernel programs write it.
+func Address(family uint16, b [16]byte) netip.Addr { return address(family, b[:]) }
+
 // CString is the text before the first NUL.
 func CString(b []byte) string {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
