@@ -31,8 +31,8 @@ func load(t *testing.T, marker string, pause time.Duration) (stop func() bench.T
 	}
 }
 
-// TestKills kills sensor, server or both fifty times at random moments under
-// load. In the end no acknowledged batch may be missing, none may be there
+// TestKills kills the whole sensor, one of its processes, the server or both
+// fifty times at random moments under load. In the end no acknowledged batch may be missing, none may be there
 // twice, and every gap must be known.
 func TestKills(t *testing.T) {
 	need(t, true)
@@ -45,6 +45,10 @@ func TestKills(t *testing.T) {
 	for i := range kills {
 		wait := time.NewTimer(time.Duration(100+rng.IntN(700)) * time.Millisecond)
 		<-wait.C
+		if rng.IntN(4) == 0 {
+			a.killChild(rng.IntN)
+			continue
+		}
 		which := rng.IntN(3)
 		if which != 0 {
 			a.signal(syscall.SIGKILL)

@@ -6,8 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -64,10 +68,44 @@ func (a *agent) start() {
 	}()
 }
 
-// signal ends the sensor and waits for its end.
+// children returns the processes that the sensor's supervisor started.
+func (a *agent) children() []int {
+	var pids []int
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", a.cmd.Process.Pid))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	for _, list := range lists {
+		b, err := os.ReadFile(list)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, f := range strings.Fields(string(b)) {
+			if pid, err := strconv.Atoi(f); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// killChild kills the collector or the agent, whichever pick chooses.
+func (a *agent) killChild(pick func(n int) int) {
+	if pids := a.children(); len(pids) > 0 {
+		_ = syscall.Kill(pids[pick(len(pids))], syscall.SIGKILL)
+	}
+}
+
+// signal ends the sensor and waits for its end. SIGKILL is for all of its
+// processes.
 func (a *agent) signal(sig os.Signal) {
 	if a.cmd == nil {
 		return
+	}
+	if sig == syscall.SIGKILL {
+		for _, pid := range a.children() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
 	}
 	_ = a.cmd.Process.Signal(sig)
 	select {

@@ -34,6 +34,10 @@ const (
 	collectMemory = 96 << 20
 )
 
+// processName is what the children are called in a list of processes, where
+// 15 letters are seen.
+var processName = map[string]string{RoleCollector: "picket-collect", RoleAgent: "picket-agent"}
+
 // Child is a process that a supervisor started.
 type Child struct {
 	Config json.RawMessage // as the supervisor was given it
@@ -62,7 +66,7 @@ func Join(ctx context.Context, role string) (*Child, context.Context, error) {
 	}
 	debug.SetGCPercent(gcPercent)
 	// The kernel has named the process after the link by which it was started.
-	_ = os.WriteFile("/proc/self/comm", []byte("picket-"+role), 0o600) // only a name
+	_ = os.WriteFile("/proc/self/comm", []byte(processName[role]), 0o600) // only a name
 	rules, memory := agentRules, int64(agentMemory)
 	if role == RoleCollector {
 		rules, memory = collectorRules, collectMemory
