@@ -118,13 +118,15 @@ func (w *watcher) run(ctx context.Context) {
 		return
 	}
 	w.tracker.Baseline(func() bool { return ctx.Err() != nil })
-	t := time.NewTicker(goneWait / 2)
-	defer t.Stop()
 	for {
+		var due <-chan time.Time // only while something waits: an idle host is left alone
+		if len(w.waiting) > 0 {
+			due = time.After(time.Until(w.waiting[0].due))
+		}
 		select {
 		case n := <-w.queue:
 			w.take(n)
-		case now := <-t.C:
+		case now := <-due:
 			w.release(now)
 		case <-ctx.Done():
 			w.finish()
