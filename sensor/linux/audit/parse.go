@@ -174,8 +174,8 @@ func Parse(typ uint16, text string) (Record, error) {
 		return r, fmt.Errorf("audit message of %d bytes: %w", len(text), picket.TooLarge)
 	}
 	text = strings.TrimRight(text, "\x00\n ")
-	stamp, body, ok := strings.Cut(text, ")")
-	if stamp, ok = strings.CutPrefix(stamp, "audit("); !ok || !r.stamp(stamp) {
+	head, body, _ := strings.Cut(text, ")")
+	if stamp, ok := strings.CutPrefix(head, "audit("); !ok || !r.stamp(stamp) {
 		return r, fmt.Errorf("audit message without time: %w", picket.Invalid)
 	}
 	body, _, _ = strings.Cut(strings.TrimPrefix(body, ":"), "\x1d") // behind it auditd repeats numbers as names

@@ -89,12 +89,10 @@ func packed(t testing.TB, how byte, text []byte) []byte {
 		for n > 1 && text[n-1] == text[n-2] {
 			n, same = n-1, same+1
 		}
-		literals := n - 5 // the last five bytes are literals by the rules
-		if same < 9 {
+		if same < 9+15 { // too short for what follows, the last five bytes of which are literals
 			return append(lz4Literals(out, len(text), 0), text...)
 		}
-		literals = n
-		out = append(lz4Literals(out, literals, 15), text[:literals]...)
+		out = append(lz4Literals(out, n, 15), text[:n]...)
 		out = append(out, 1, 0)
 		for rest := same - 5 - 4 - 15; ; rest -= 255 {
 			out = append(out, byte(min(rest, 255)))
