@@ -366,4 +366,45 @@ int network_connect(struct sys_exit_frame *c)
 	return 0;
 }
 
+#define SOL_IP 0
+#define SOL_IPV6 41
+#define SET_RULES 64  // of iptables and ip6tables before nf_tables: a whole table
+#define SET_ARP_RULES 96
+
+SEC("tracepoint/syscalls/sys_exit_setsockopt")
+int network_setsockopt(struct sys_exit_frame *c)
+{
+	struct pt_regs *regs;
+	struct action_record *r;
+	u64 level, option;
+
+	if (c->ret)
+		return 0;
+	regs = user_regs();
+#if defined(__TARGET_ARCH_x86)
+	level = BPF_CORE_READ(regs, si);
+	option = BPF_CORE_READ(regs, dx);
+#else
+	level = BPF_CORE_READ(regs, regs[1]);
+	option = BPF_CORE_READ(regs, regs[2]);
+#endif
+	if (!(option == SET_RULES && (level == SOL_IP || level == SOL_IPV6)) && !(option == SET_ARP_RULES && level == SOL_IP))
+		return 0;
+	if (is_excluded() || left_out_here(CLASS_SOCKET))
+		return 0;
+	r = bpf_ringbuf_reserve(&bulk, sizeof(*r), 0);
+	if (!r) {
+		count_lost(CLASS_SOCKET);
+		return 0;
+	}
+	__builtin_memset(r, 0, sizeof(*r));
+	fill_header(&r->h, current_task(), REC_ACTION, sizeof(*r));
+	r->action = ACT_FIREWALL;
+	r->args[0] = level;
+	r->args[1] = option;
+	bpf_ringbuf_submit(r, wake_flags(&bulk, RING_BULK, r->h.time));
+	count_produced(CLASS_SOCKET);
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -16,21 +16,22 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	NetworkMapBuckets         = "buckets"
-	NetworkMapBulk            = "bulk"
-	NetworkMapConnections     = "connections"
-	NetworkMapCounters        = "counters"
-	NetworkMapExcluded        = "excluded"
-	NetworkMapFailed          = "failed"
-	NetworkMapInside          = "inside"
-	NetworkMapLimits          = "limits"
-	NetworkMapPriority        = "priority"
-	NetworkMapWoken           = "woken"
-	NetworkProgNetworkAccept  = "network_accept"
-	NetworkProgNetworkAccept4 = "network_accept4"
-	NetworkProgNetworkConnect = "network_connect"
-	NetworkProgNetworkNested  = "network_nested"
-	NetworkProgNetworkState   = "network_state"
+	NetworkMapBuckets            = "buckets"
+	NetworkMapBulk               = "bulk"
+	NetworkMapConnections        = "connections"
+	NetworkMapCounters           = "counters"
+	NetworkMapExcluded           = "excluded"
+	NetworkMapFailed             = "failed"
+	NetworkMapInside             = "inside"
+	NetworkMapLimits             = "limits"
+	NetworkMapPriority           = "priority"
+	NetworkMapWoken              = "woken"
+	NetworkProgNetworkAccept     = "network_accept"
+	NetworkProgNetworkAccept4    = "network_accept4"
+	NetworkProgNetworkConnect    = "network_connect"
+	NetworkProgNetworkNested     = "network_nested"
+	NetworkProgNetworkSetsockopt = "network_setsockopt"
+	NetworkProgNetworkState      = "network_state"
 )
 
 // LoadNetwork returns the embedded CollectionSpec for Network.
@@ -75,11 +76,12 @@ type NetworkSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type NetworkProgramSpecs struct {
-	NetworkAccept  *ebpf.ProgramSpec `ebpf:"network_accept"`
-	NetworkAccept4 *ebpf.ProgramSpec `ebpf:"network_accept4"`
-	NetworkConnect *ebpf.ProgramSpec `ebpf:"network_connect"`
-	NetworkNested  *ebpf.ProgramSpec `ebpf:"network_nested"`
-	NetworkState   *ebpf.ProgramSpec `ebpf:"network_state"`
+	NetworkAccept     *ebpf.ProgramSpec `ebpf:"network_accept"`
+	NetworkAccept4    *ebpf.ProgramSpec `ebpf:"network_accept4"`
+	NetworkConnect    *ebpf.ProgramSpec `ebpf:"network_connect"`
+	NetworkNested     *ebpf.ProgramSpec `ebpf:"network_nested"`
+	NetworkSetsockopt *ebpf.ProgramSpec `ebpf:"network_setsockopt"`
+	NetworkState      *ebpf.ProgramSpec `ebpf:"network_state"`
 }
 
 // NetworkMapSpecs contains maps before they are loaded into the kernel.
@@ -161,11 +163,12 @@ type NetworkVariables struct {
 //
 // It can be passed to LoadNetworkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type NetworkPrograms struct {
-	NetworkAccept  *ebpf.Program `ebpf:"network_accept"`
-	NetworkAccept4 *ebpf.Program `ebpf:"network_accept4"`
-	NetworkConnect *ebpf.Program `ebpf:"network_connect"`
-	NetworkNested  *ebpf.Program `ebpf:"network_nested"`
-	NetworkState   *ebpf.Program `ebpf:"network_state"`
+	NetworkAccept     *ebpf.Program `ebpf:"network_accept"`
+	NetworkAccept4    *ebpf.Program `ebpf:"network_accept4"`
+	NetworkConnect    *ebpf.Program `ebpf:"network_connect"`
+	NetworkNested     *ebpf.Program `ebpf:"network_nested"`
+	NetworkSetsockopt *ebpf.Program `ebpf:"network_setsockopt"`
+	NetworkState      *ebpf.Program `ebpf:"network_state"`
 }
 
 func (p *NetworkPrograms) Close() error {
@@ -174,6 +177,7 @@ func (p *NetworkPrograms) Close() error {
 		p.NetworkAccept4,
 		p.NetworkConnect,
 		p.NetworkNested,
+		p.NetworkSetsockopt,
 		p.NetworkState,
 	)
 }

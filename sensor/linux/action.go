@@ -8,5 +8,10 @@ import "github.com/picket-edr/picket/sensor/linux/record"
 
 // onAction tells what else a process did.
 func (c *Collector) onAction(r *record.Action) {
-	c.lost.add("decode", 1)
+	switch r.Kind {
+	case record.Firewall:
+		c.onTable(r)
+	default:
+		c.lost.add("decode", 1)
+	}
 }

@@ -5,12 +5,14 @@
 package linux
 
 import (
+	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/picket-edr/picket/event"
 	"golang.org/x/sys/unix"
@@ -114,4 +116,55 @@ func TestLiveFirewall(t *testing.T) {
 	if r.InitiatingProcessFileName != "nft" || !strings.Contains(r.AdditionalFields, `"RuleAdded":1`) || !strings.Contains(r.InitiatingProcessCommandLine, rules) {
 		t.Errorf("row %v", columns(r))
 	}
+}
+
+// The old iptables replaces a whole table, here by itself.
+func TestLiveOldFirewall(t *testing.T) {
+	l := startAway(t)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer unix.Close(fd)
+	info := make([]byte, 84)
+	copy(info, "filter")
+	if err := option(unix.SYS_GETSOCKOPT, fd, 64, info); err != nil {
+		t.Skipf("no table of iptables: %v", err)
+	}
+	entries, size := binary.NativeEndian.Uint32(info[76:]), binary.NativeEndian.Uint32(info[80:])
+	table := make([]byte, 40+size)
+	copy(table, "filter")
+	binary.NativeEndian.PutUint32(table[32:], size)
+	if err := option(unix.SYS_GETSOCKOPT, fd, 65, table); err != nil {
+		t.Skipf("the table cannot be read: %v", err)
+	}
+	counters := make([]byte, 16*entries)
+	replace := append([]byte(nil), info[:36]...) // name and hooks
+	replace = binary.NativeEndian.AppendUint32(replace, entries)
+	replace = binary.NativeEndian.AppendUint32(replace, size)
+	replace = append(replace, info[36:76]...) // where hooks and policies are
+	replace = binary.NativeEndian.AppendUint32(replace, entries)
+	replace = binary.NativeEndian.AppendUint64(replace, uint64(uintptr(unsafe.Pointer(&counters[0]))))
+	replace = append(replace, table[40:]...)
+	if err := option(unix.SYS_SETSOCKOPT, fd, 64, replace); err != nil {
+		t.Skipf("the table cannot be replaced: %v", err)
+	}
+	runtime.KeepAlive(counters)
+	r := find(l, deviceEvent("FirewallRuleChanged", `"Backend":"x_tables"`))
+	if r.InitiatingProcessId != int64(os.Getpid()) || !strings.Contains(r.AdditionalFields, `["ip"]`) {
+		t.Errorf("row %v", columns(r))
+	}
+}
+
+// option gets or sets an option of IP whose value has a layout of its own.
+func option(call uintptr, fd int, name uintptr, value []byte) error {
+	size := uint32(len(value))
+	third := uintptr(size)
+	if call == unix.SYS_GETSOCKOPT {
+		third = uintptr(unsafe.Pointer(&size))
+	}
+	if _, _, errno := unix.Syscall6(call, uintptr(fd), unix.SOL_IP, name, uintptr(unsafe.Pointer(&value[0])), third, 0); errno != 0 {
+		return errno
+	}
+	return nil
 }

@@ -13,7 +13,11 @@ import (
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/netlink"
+	"github.com/picket-edr/picket/sensor/linux/record"
+	"golang.org/x/sys/unix"
 )
+
+const setARPRules = 96 // ARPT_SO_SET_REPLACE
 
 // openLinks follows interfaces, addresses and default routes of the host.
 func openLinks(c *Collector) (*source, error) {
@@ -41,7 +45,7 @@ func openFirewall(c *Collector) (*source, error) {
 		return nil, nil
 	}
 	s := &source{hook: picket.Hook{Kind: "firewall", Rung: "netlink",
-		BlindSpot: "rules of other network namespaces than the host's; rules of iptables before nf_tables; what a rule says"}}
+		BlindSpot: "rules of other network namespaces than the host's; which rules the old iptables changes; what a rule says"}}
 	f, err := netlink.OpenFirewall(func(n uint64) { c.lost.add("netlink.firewall", n) })
 	if err != nil {
 		return s, err
@@ -119,6 +123,23 @@ func (c *Collector) onFirewall(t *netlink.Transaction, at uint64) {
 		extra["Command"] = t.Command
 	}
 	c.tellNetwork(row, t.PID, extra)
+}
+
+// onTable tells that a whole table of iptables was replaced, as it was done
+// before nf_tables.
+func (c *Collector) onTable(r *record.Action) {
+	family := "ip"
+	switch {
+	case r.Args[0] == unix.SOL_IPV6:
+		family = "ip6"
+	case r.Args[1] == setARPRules:
+		family = "arp"
+	}
+	p := c.actor(&r.Header)
+	row := &event.DeviceEvents{Timestamp: c.clock.time(r.Time), ActionType: "FirewallRuleChanged"}
+	c.plans.fill(row, c.describe(p))
+	row.AdditionalFields = toJSON(map[string]any{"Backend": "x_tables", "Families": []string{family}})
+	c.out.push(row, nil, actorImage(p), false)
 }
 
 // tellNetwork completes a row with the process that a message of the kernel

@@ -12,6 +12,7 @@ import (
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/logon"
 	"github.com/picket-edr/picket/sensor/linux/netlink"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 // Every kind of change has a name, and its row says all that is known.
@@ -50,6 +51,24 @@ func TestRowsOfNetworkChanges(t *testing.T) {
 		{"FirewallRuleChanged", "ip", "", "", `{"Backend":"nf_tables","Chains":["t/c"],"Changes":{"RuleAdded":2},"Command":"nft","Families":["inet"],"Tables":["t"]}`},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(short{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRowsOfReplacedTables(t *testing.T) {
+	t.Parallel()
+	f := newOffline(t, logon.Paths{})
+	for _, args := range [][6]uint64{{0, 64}, {41, 64}, {0, 96}} {
+		f.onRecord(&record.Action{Kind: record.Firewall, Args: args})
+	}
+	var got []string
+	for _, row := range f.take() {
+		if r, ok := row.(*event.DeviceEvents); ok && r.ActionType == "FirewallRuleChanged" {
+			got = append(got, r.AdditionalFields)
+		}
+	}
+	want := []string{`{"Backend":"x_tables","Families":["ip"]}`, `{"Backend":"x_tables","Families":["ip6"]}`, `{"Backend":"x_tables","Families":["arp"]}`}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 }
