@@ -5,6 +5,7 @@ package sensor
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
@@ -37,6 +38,34 @@ type Keeper interface {
 // force once it is open and each one that follows.
 type PolicyTaker interface {
 	SetPolicy(*Policy) // never blocks
+}
+
+// Accountant is a collector that tells what collecting costs.
+type Accountant interface {
+	Usage() Usage
+}
+
+// Usage is what collecting costs, since the collector was opened.
+type Usage struct {
+	Kinds     []KindUsage       `json:"kinds"`
+	Processes []ProcessUsage    `json:"processes"` // programs that cause most
+	Limited   map[string]uint64 `json:"limited"`   // left out by limits and shedding, by class
+	Shed      []string          `json:"shed"`      // kinds of event that are not collected at present
+}
+
+// KindUsage is what one kind of record costs.
+type KindUsage struct {
+	Kind          string        `json:"kind"`
+	Records       uint64        `json:"records"`
+	User          time.Duration `json:"user_ns"`        // in the collector, estimated from a sample
+	KernelPercent float64       `json:"kernel_percent"` // of one processor, within the kernel, in the last sample of a second
+}
+
+// ProcessUsage is what one program caused.
+type ProcessUsage struct {
+	Path    string `json:"path"`
+	PID     uint32 `json:"pid"` // of its latest process
+	Records uint64 `json:"records"`
 }
 
 // Excluder is a collector that can be told anew which processes to leave out.

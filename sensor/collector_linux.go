@@ -8,6 +8,7 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/sensor/linux"
+	"github.com/picket-edr/picket/sensor/linux/budget"
 	"github.com/picket-edr/picket/wire/wirepb"
 )
 
@@ -24,7 +25,33 @@ func OpenHost(ctx context.Context, o CollectorOptions) (Collector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, nil
+	h := &hostCollector{c}
+	h.SetPolicy(o.Policy)
+	return h, nil
+}
+
+// hostCollector obeys policies and tells costs in the agent's terms.
+type hostCollector struct{ *linux.Collector }
+
+// SetPolicy implements PolicyTaker.
+func (h *hostCollector) SetPolicy(p *Policy) {
+	if p == nil {
+		p = &Policy{}
+	}
+	h.SetBudget(linux.Budget{Limits: budget.Default().With(p.Limits), Ceiling: p.Ceiling.or(budget.DefaultCeiling)})
+}
+
+// Usage implements Accountant.
+func (h *hostCollector) Usage() Usage {
+	u := h.Collector.Usage()
+	out := Usage{Kinds: []KindUsage{}, Processes: []ProcessUsage{}, Limited: h.Limited(), Shed: u.Shed}
+	for _, k := range u.Kinds {
+		out.Kinds = append(out.Kinds, KindUsage{k.Kind, k.Records, k.User, k.KernelPercent})
+	}
+	for _, p := range u.Processes {
+		out.Processes = append(out.Processes, ProcessUsage{p.Path, p.PID, p.Records})
+	}
+	return out
 }
 
 // HostFacts describes this host.

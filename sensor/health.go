@@ -141,8 +141,19 @@ func (a *agent) status() Status {
 		Incomplete: incomplete,
 		Filtered:   a.intake.filtered.Load(), SpoolBytes: st.Bytes, SpoolLimit: st.Limit, SpoolError: st.LastError, Policy: policy,
 		CPUPercent: percent, RSSBytes: rss, UptimeSeconds: int64(time.Since(a.since).Seconds()),
-		Processes: processes,
+		Processes: processes, Usage: a.costs(), Exclusions: a.intake.exclusions(),
 	}
+}
+
+// costs tells what collecting costs, where the collector knows.
+func (a *agent) costs() Usage {
+	a.mu.Lock()
+	c := a.collector
+	a.mu.Unlock()
+	if t, ok := c.(Accountant); ok {
+		return t.Usage()
+	}
+	return Usage{}
 }
 
 // watcher turns figures into notes when they cross a line.

@@ -3,7 +3,9 @@
 package sensor
 
 import (
+	"cmp"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -45,10 +47,11 @@ type intake struct {
 	rows     int // in builders and sealed
 	size     int
 	taken    map[string]uint64 // rows taken, by table
+	rules    map[string]uint64 // rows left out, by rule of the policy
 }
 
 func newIntake() *intake {
-	return &intake{wake: make(chan struct{}, 1), taken: map[string]uint64{}}
+	return &intake{wake: make(chan struct{}, 1), taken: map[string]uint64{}, rules: map[string]uint64{}}
 }
 
 func (q *intake) signal() {
@@ -60,8 +63,9 @@ func (q *intake) signal() {
 
 // add takes a row, or reports false when there is no room for its class.
 func (q *intake) add(row event.Row) bool {
-	if q.filter.Load().drops(row) {
+	if f := q.filter.Load(); f.drops(row) {
 		q.filtered.Add(1)
+		q.dropped(f.rule(row))
 		return true
 	}
 	class := spool.ClassOf(row)
@@ -88,6 +92,27 @@ func (q *intake) add(row event.Row) bool {
 		q.signal()
 	}
 	return true
+}
+
+func (q *intake) dropped(rule string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.rules[rule]++
+}
+
+// exclusions returns what rules of policies left out since the start, most
+// first.
+func (q *intake) exclusions() []RuleUsage {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := []RuleUsage{}
+	for rule, n := range q.rules {
+		out = append(out, RuleUsage{rule, n})
+	}
+	slices.SortFunc(out, func(a, b RuleUsage) int {
+		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Rule, b.Rule))
+	})
+	return out[:min(len(out), 50)]
 }
 
 // seal turns the builders into units, highest class first.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/budget"
 	"github.com/picket-edr/picket/sensor/redact"
 	"github.com/picket-edr/picket/sensor/spool"
 )
@@ -30,7 +32,31 @@ type Policy struct {
 	DisabledKinds     []string      `json:"disabledKinds,omitempty"`     // of Kinds: not reported
 	Exclude           Exclusions    `json:"exclude,omitzero"`
 	Redact            redact.Policy `json:"redact,omitzero"`    // what is hidden before it leaves the host
+	Limits            budget.Limits `json:"limits,omitzero"`    // events a second that may be told; more are counted
+	Ceiling           Ceiling       `json:"ceiling,omitzero"`   // what the sensor may take of the host
 	LogLevel          string        `json:"logLevel,omitempty"` // debug, info, warn, error; default as configured
+}
+
+// Ceiling is what the sensor may take of the host in the long run. Beyond it
+// the kinds of event are shed in the order of package budget.
+type Ceiling struct {
+	CPUPercent      float64 `json:"cpuPercent,omitempty"`      // of one processor: 1 to 400, default 40
+	CPUBurstSeconds int     `json:"cpuBurstSeconds,omitempty"` // of processor time that may be saved up: 1 to 600, default 30
+	MemoryBytes     int64   `json:"memoryBytes,omitempty"`     // resident: 64 MiB to 4 GiB, default 256 MiB
+}
+
+// or returns the ceiling with what it does not say from another.
+func (c Ceiling) or(d budget.Ceiling) budget.Ceiling {
+	if c.CPUPercent != 0 {
+		d.CPUPercent = c.CPUPercent
+	}
+	if c.CPUBurstSeconds != 0 {
+		d.CPUBurst = time.Duration(c.CPUBurstSeconds) * time.Second
+	}
+	if c.MemoryBytes != 0 {
+		d.MemoryBytes = uint64(c.MemoryBytes)
+	}
+	return d
 }
 
 // Exclusions are events that are not reported. They are counted as filtered,
@@ -77,6 +103,9 @@ func (p *Policy) check() error {
 		{"flushMilliseconds", int64(p.FlushMilliseconds), 10, 5000},
 		{"healthSeconds", int64(p.HealthSeconds), 5, 60},
 		{"spoolBytes", p.SpoolBytes, spool.MinLimit, 64 << 30},
+		{"ceiling.cpuPercent", int64(math.Ceil(p.Ceiling.CPUPercent)), 1, 400},
+		{"ceiling.cpuBurstSeconds", int64(p.Ceiling.CPUBurstSeconds), 1, 600},
+		{"ceiling.memoryBytes", p.Ceiling.MemoryBytes, 64 << 20, 4 << 30},
 	} {
 		if r.v != 0 && (r.v < r.min || r.v > r.mx) {
 			return fmt.Errorf("%s is %d, want %d to %d", r.name, r.v, r.min, r.mx)
@@ -91,6 +120,9 @@ func (p *Policy) check() error {
 		if _, err := ParseLevel(p.LogLevel); err != nil {
 			return err
 		}
+	}
+	if err := p.Limits.Check(); err != nil {
+		return err
 	}
 	if err := p.Redact.Check(); err != nil {
 		return fmt.Errorf("redact: %w", err)
@@ -203,6 +235,34 @@ func changesNetwork(action string) bool {
 		return true
 	}
 	return strings.HasPrefix(action, "NetworkInterface") || strings.HasPrefix(action, "NetworkAddress")
+}
+
+// RuleUsage is what one rule of the policy left out.
+type RuleUsage struct {
+	Rule string `json:"rule"` // as "process /path", "folder /path" or "kind of TABLE"
+	Rows uint64 `json:"rows"`
+}
+
+// rule names the rule by which a row was dropped.
+func (f *filter) rule(row event.Row) string {
+	image, path := "", ""
+	switch r := row.(type) {
+	case *event.DeviceFileEvents:
+		image, path = r.InitiatingProcessFolderPath, r.FolderPath
+	case *event.DeviceNetworkEvents:
+		image = r.InitiatingProcessFolderPath
+	case *event.DeviceEvents:
+		image = r.InitiatingProcessFolderPath
+	}
+	if f.processes[image] {
+		return "process " + image
+	}
+	for _, d := range f.folders {
+		if strings.HasPrefix(path, d) {
+			return "folder " + d
+		}
+	}
+	return "kind of " + row.Table().Name
 }
 
 func (f *filter) below(path string) bool {

@@ -47,6 +47,8 @@ type Status struct {
 	RSSBytes      uint64            `json:"rss_bytes"`   // of all processes together
 	UptimeSeconds int64             `json:"uptime_seconds"`
 	Processes     []Process         `json:"processes"`
+	Usage         Usage             `json:"usage"`      // what collecting costs
+	Exclusions    []RuleUsage       `json:"exclusions"` // what each rule of the policy left out
 }
 
 // Process is one process of the sensor.
@@ -59,7 +61,7 @@ type Process struct {
 	Seccomp         bool          `json:"seccomp"` // system calls are filtered
 	CPU             time.Duration `json:"cpu_ns"`  // since its start
 	CPUPercent      float64       `json:"cpu_percent"`
-	RSSBytes        uint64        `json:"rss_bytes"`
+	RSSBytes        uint64        `json:"rss_bytes"` // with its share of what several processes map
 }
 
 // socketName is the socket in the data folder.

@@ -25,6 +25,9 @@ func ReadProcess(pid int, role string) Process {
 	if b, err := os.ReadFile(dir + "status"); err == nil {
 		p.parseStatus(b)
 	}
+	if b, err := os.ReadFile(dir + "smaps_rollup"); err == nil {
+		p.parseShare(b)
+	}
 	if b, err := os.ReadFile(dir + "stat"); err == nil {
 		p.parseStat(b)
 	}
@@ -56,6 +59,22 @@ func (p *Process) parseStatus(b []byte) {
 		case "VmRSS":
 			kib, _ := strconv.ParseUint(f[0], 10, 64)
 			p.RSSBytes = kib << 10
+		}
+	}
+}
+
+// parseShare takes from /proc/PID/smaps_rollup the memory that a process takes
+// alone and its part of what it shares. The processes of the sensor run one
+// program, and map its ring buffers twice: the resident size counts both again.
+func (p *Process) parseShare(b []byte) {
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
+			if f := strings.Fields(rest); len(f) == 2 {
+				if kib, err := strconv.ParseUint(f[0], 10, 64); err == nil {
+					p.RSSBytes = kib << 10
+				}
+			}
+			return
 		}
 	}
 }

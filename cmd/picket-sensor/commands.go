@@ -111,18 +111,26 @@ func leaveTrace(trace, dir string) error {
 	return os.WriteFile(trace, []byte(abs), 0o644)
 }
 
+// dataOfRunning is the data folder to ask: the configured one, or, when nobody
+// said which and none runs there, that of the sensor that started last.
+func (p *program) dataOfRunning() string {
+	if p.implicit {
+		if _, err := sensor.ReadStatus(p.ctx, p.config.Data); errors.Is(err, picket.Unavailable) {
+			if b, err := os.ReadFile(p.trace); err == nil {
+				return string(b)
+			}
+		}
+	}
+	return p.config.Data
+}
+
 type statusCommand struct {
 	JSON bool `help:"Print one JSON object." name:"json"`
 }
 
 // Run implements the command.
 func (c *statusCommand) Run(p *program) error {
-	s, err := sensor.ReadStatus(p.ctx, p.config.Data)
-	if errors.Is(err, picket.Unavailable) && p.implicit {
-		if b, terr := os.ReadFile(p.trace); terr == nil {
-			s, err = sensor.ReadStatus(p.ctx, string(b))
-		}
-	}
+	s, err := sensor.ReadStatus(p.ctx, p.dataOfRunning())
 	if err != nil {
 		return err
 	}

@@ -14,17 +14,23 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 )
 
 func main() {
+	debug.SetGCPercent(gcPercent)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
+
+// gcPercent trades a little processor time for memory: a sensor is a guest on
+// its host.
+const gcPercent = 50
 
 // commands is the command line.
 type commands struct {
@@ -38,6 +44,7 @@ type commands struct {
 	Enrol        enrolCommand        `cmd:"" help:"Exchange a token for an identity."`
 	Run          runCommand          `cmd:"" help:"Run the sensor until it is told to stop."`
 	Status       statusCommand       `cmd:"" help:"Tell how the running sensor is doing."`
+	Top          topCommand          `cmd:"" help:"Show what collecting costs, by kind of event and program."`
 	Connectivity connectivityCommand `cmd:"" help:"Test every way to the server and say which step fails."`
 	Uninstall    uninstallCommand    `cmd:"" help:"Stop the sensor and remove it from this host."`
 	Collector    collectorCommand    `cmd:"" hidden:"" help:"Collect; started by run."`

@@ -61,6 +61,7 @@ type Collector struct {
 	lost, sent *tally
 	limited    *tally // left out by limits and shedding
 	frugal     *frugal
+	meter      *meter
 	out        *outbox
 	hash       *hasher
 	careful    *careful
@@ -125,7 +126,7 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 
 // assemble puts a collector together that is not attached to anything.
 func assemble(o Options, host string, u *users, root string, paths logon.Paths) *Collector {
-	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(), limited: newTally(), frugal: newFrugal(),
+	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(), limited: newTally(), frugal: newFrugal(), meter: newMeter(),
 		users: u, plans: newPlans(), names: newNames(), found: newFoundStreams(), streams: newStreams(),
 		held: map[heldKey]*record.File{}, inbox: make(chan func(), 256)}
 	c.builtin, _ = redact.New(redact.Policy{}, nil) // fails on rules of a policy alone
@@ -412,6 +413,9 @@ func (c *Collector) handle(b []byte) {
 
 // onRecord turns one decoded record, whoever made it, into rows.
 func (c *Collector) onRecord(rec any) {
+	if done := c.meter.note(rec); done != nil {
+		defer done()
+	}
 	switch r := rec.(type) {
 	case *record.Exec:
 		c.onExec(r)
@@ -457,6 +461,8 @@ func (b *beat) at(now time.Time) {
 		if now.Sub(b.limited) >= summarize {
 			b.limited = now
 			b.c.tellLimited()
+			b.c.measure(now)
+			b.c.publish()
 		}
 		b.c.users.refresh()
 		b.c.cache.expire(b.c.clock.now())

@@ -60,6 +60,7 @@ type stats struct {
 	Lost      map[string]uint64
 	Refused   uint64           // rows, as the page said before Lost was read
 	Processes []sensor.Process // supervisor and collector
+	Usage     sensor.Usage
 }
 
 // ended is how a collector ended.

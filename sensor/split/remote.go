@@ -336,6 +336,13 @@ func (c *remote) Hooks() []picket.Hook {
 	return c.stats.Hooks
 }
 
+// Usage implements sensor.Accountant.
+func (c *remote) Usage() sensor.Usage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats.Usage
+}
+
 // Rung implements sensor.Collector.
 func (c *remote) Rung() string {
 	c.mu.Lock()

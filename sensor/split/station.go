@@ -358,6 +358,9 @@ func (s *station) stats() stats {
 	if c := s.current(); c != nil {
 		st.Rung, st.Hooks = c.Rung(), c.Hooks()
 		st.Events, st.Lost = c.Counters()
+		if a, ok := c.(sensor.Accountant); ok {
+			st.Usage = a.Usage()
+		}
 	}
 	if st.Lost == nil {
 		st.Lost = map[string]uint64{}
