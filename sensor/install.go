@@ -146,7 +146,8 @@ func systemctl(ctx context.Context, args ...string) error {
 // taken away. The collector gets that and no more. What else is listed is for
 // the supervisor alone, to start the agent without any of it: SETUID, SETGID
 // and SETPCAP, and CHOWN for the data folder. The
-// supervisor is the one that is told to stop and that speaks for all.
+// supervisor is the one that is told to stop and that speaks for all. Limits stand
+// in for SYS_RESOURCE and SYS_NICE.
 func (i *Installation) Unit() string {
 	return fmt.Sprintf(`[Unit]
 Description=Picket sensor
@@ -169,9 +170,10 @@ MemoryMax=512M
 TasksMax=128
 LimitNOFILE=65536
 LimitMEMLOCK=infinity
+LimitNICE=-10
 UMask=0077
 
-CapabilityBoundingSet=CAP_BPF CAP_PERFMON CAP_NET_ADMIN CAP_SYS_PTRACE CAP_SYS_RESOURCE CAP_DAC_READ_SEARCH CAP_SYS_NICE CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_CHOWN
+CapabilityBoundingSet=CAP_BPF CAP_PERFMON CAP_NET_ADMIN CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_AUDIT_READ CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_CHOWN
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only

@@ -16,10 +16,11 @@ import (
 )
 
 // collectorCapabilities are what collecting needs: BPF programs on trace points
-// and control groups, other users' processes and files to read, and a better
-// place in the queue of the scheduler.
+// and control groups, other users' processes and files to read, the audit log,
+// and a better place in the queue of the scheduler.
 var collectorCapabilities = []uintptr{
-	unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_SYS_RESOURCE, unix.CAP_DAC_READ_SEARCH, unix.CAP_SYS_NICE,
+	unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_SYS_RESOURCE, unix.CAP_DAC_READ_SEARCH, unix.CAP_AUDIT_READ,
+	unix.CAP_SYS_NICE,
 }
 
 // mayCollect returns the capabilities of a collector. A kernel that does not

@@ -78,7 +78,7 @@ func (c *Child) Collect(ctx context.Context, o CollectOptions) error {
 			if err != nil && !errors.Is(err, errAgentGone) {
 				return errors.Join(err, s.end())
 			}
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && s.current() != nil {
 				o.Log.Warn("the agent has gone; collecting goes on", "error", err)
 			}
 		}
