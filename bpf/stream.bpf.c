@@ -81,7 +81,7 @@ static __always_inline void send(struct __sk_buff *skb, struct segment *s, struc
 {
 	const u32 size = __builtin_offsetof(struct payload_record, payload) + room;
 	struct payload_record *r = bpf_ringbuf_reserve(&bulk, size, 0);
-	u32 n = total;
+	s64 n = total; // signed, so that "more than zero" is a bound that verifiers keep
 
 	if (!r) {
 		count_lost(CLASS_PAYLOAD);

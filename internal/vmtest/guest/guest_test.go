@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/internal/vmtest"
 	"github.com/picket-edr/picket/schema"
@@ -143,8 +144,12 @@ func TestProblems(t *testing.T) {
 		{Kind: "file created", Rung: "off"},
 		{Kind: "unheard of", Rung: "off"},
 	}}
+	r.Hooks = []picket.Hook{{Kind: "dns", Error: "too old"}, {Kind: "file", Attached: true, Error: "not the best"}, {Kind: "logon"}}
 	got := r.Problems("6.1")
-	for i, want := range []string{"file deleted by tracepoint: not seen", "file linked by elsewhere: seen, but not claimed", "file modified by tracepoint: disk full", "file created by off: no rung works", "unheard of"} {
+	if len(got) != 6 {
+		t.Errorf("%d problems: %q", len(got), got)
+	}
+	for i, want := range []string{"hook dns: too old", "file deleted by tracepoint: not seen", "file linked by elsewhere: seen, but not claimed", "file modified by tracepoint: disk full", "file created by off: no rung works", "unheard of"} {
 		if i >= len(got) || !strings.Contains(got[i], want) {
 			t.Errorf("problem %d of %q: want %q", i, got, want)
 		}

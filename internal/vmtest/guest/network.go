@@ -5,9 +5,12 @@
 package guest
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 
 	"github.com/picket-edr/picket/event"
 	"golang.org/x/net/dns/dnsmessage"
@@ -19,28 +22,28 @@ var networkKinds = []Kind{
 	{
 		Name: "connection made", Hook: "network", Table: "DeviceNetworkEvents", Action: "ConnectionSuccess",
 		Does:  "connects to a port of its own over IPv4",
-		Do:    talk("tcp4", "127.0.0.1:0"),
+		Do:    talk("127.0.0.1:0", "", ""),
 		Match: loopback("127.0.0.1"),
 		Rungs: []string{"tracepoint"},
 	},
 	{
 		Name: "connection made over IPv6", Hook: "network", Table: "DeviceNetworkEvents", Action: "ConnectionSuccess",
 		Does:  "connects to a port of its own over IPv6",
-		Do:    talk("tcp6", "[::1]:0"),
+		Do:    talk("[::1]:0", "", ""),
 		Match: loopback("::1"),
 		Rungs: []string{"tracepoint"},
 	},
 	{
 		Name: "connection accepted", Hook: "network", Table: "DeviceNetworkEvents", Action: "InboundConnectionAccepted",
 		Does:  "accepts a connection from itself",
-		Do:    talk("tcp4", "127.0.0.1:0"),
+		Do:    talk("127.0.0.1:0", "", ""),
 		Match: loopback("127.0.0.1"),
 		Rungs: []string{"tracepoint"},
 	},
 	{
 		Name: "port opened", Hook: "network", Table: "DeviceNetworkEvents", Action: "ListeningConnectionCreated",
 		Does: "listens on a TCP port",
-		Do:   talk("tcp4", "127.0.0.1:0"),
+		Do:   talk("127.0.0.1:0", "", ""),
 		Match: where(func(_ *Act, r *event.DeviceNetworkEvents) bool {
 			return r.Protocol == "Tcp" && r.LocalPort != 0 && r.LocalIP == "127.0.0.1"
 		}),
@@ -63,6 +66,45 @@ var networkKinds = []Kind{
 			return r.ErrorCode != 0 && r.RemoteIP == "255.255.255.255" && r.RemotePort == 9
 		}),
 		Rungs: []string{"tracepoint"},
+	},
+	{
+		Name: "connection ended", Hook: "network", Table: "DeviceNetworkEvents", Action: "ConnectionClosed",
+		Does: "sends five bytes one way and seven the other, and closes",
+		Do:   talk("127.0.0.1:0", "12345", "1234567"),
+		Match: where(func(_ *Act, r *event.DeviceNetworkEvents) bool {
+			return r.BytesSent.Value == 5 && r.BytesReceived.Value == 7 && r.ConnectionDurationMs.Valid
+		}),
+		Rungs: []string{"tracepoint"},
+	},
+}
+
+var streamKinds = []Kind{
+	{
+		Name: "request in the clear", Hook: "stream", Table: "DeviceNetworkEvents", Action: "HttpConnectionInspected",
+		Does: "sends a request of HTTP to itself",
+		Do:   talk("127.0.0.1:0", "GET /path HTTP/1.1\r\nHost: web.picket.test\r\n\r\n", ""),
+		Match: where(func(_ *Act, r *event.DeviceNetworkEvents) bool {
+			return strings.Contains(r.AdditionalFields, `"host":"web.picket.test"`) && r.RemoteUrl == "web.picket.test/path"
+		}),
+		Rungs: []string{"cgroup"},
+	},
+	{
+		Name: "TLS begun", Hook: "stream", Table: "DeviceNetworkEvents", Action: "SslConnectionInspected",
+		Does: "begins TLS with itself",
+		Do:   begins,
+		Match: where(func(_ *Act, r *event.DeviceNetworkEvents) bool {
+			return r.ServerName == "web.picket.test" && r.Ja4 != ""
+		}),
+		Rungs: []string{"cgroup"},
+	},
+	{
+		Name: "SSH begun", Hook: "stream", Table: "DeviceNetworkEvents", Action: "SshConnectionInspected",
+		Does: "greets itself as two ends of SSH do",
+		Do:   talk("127.0.0.1:0", "SSH-2.0-picket_2\r\n", "SSH-2.0-picketd_1\r\n"),
+		Match: where(func(_ *Act, r *event.DeviceNetworkEvents) bool {
+			return strings.Contains(r.AdditionalFields, "picketd_1")
+		}),
+		Rungs: []string{"cgroup"},
 	},
 }
 
@@ -109,15 +151,16 @@ func loopback(address string) Match {
 	})
 }
 
-// talk listens, connects to itself and accepts.
-func talk(network, address string) func(*Act) error {
+// talk listens, connects to itself and accepts; then either end sends a text
+// to the other.
+func talk(address, up, down string) func(*Act) error {
 	return func(*Act) error {
-		server, err := net.Listen(network, address)
+		server, err := net.Listen("tcp", address)
 		if err != nil {
 			return err
 		}
 		defer server.Close()
-		client, err := net.Dial(network, server.Addr().String())
+		client, err := net.Dial("tcp", server.Addr().String())
 		if err != nil {
 			return err
 		}
@@ -126,8 +169,32 @@ func talk(network, address string) func(*Act) error {
 		if err != nil {
 			return err
 		}
-		return accepted.Close()
+		defer accepted.Close()
+		return errors.Join(pass(client, accepted, up), pass(accepted, client, down))
 	}
+}
+
+// pass sends a text, if there is any, from one end of a connection to the other.
+func pass(from, to net.Conn, text string) error {
+	if _, err := io.WriteString(from, text); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(to, make([]byte, len(text)))
+	return err
+}
+
+// begins sends the first message of TLS; nobody answers it.
+func begins(*Act) error {
+	near, far := net.Pipe() // only makes the message
+	go func() {
+		_ = tls.Client(near, &tls.Config{ServerName: "web.picket.test"}).Handshake() // ends with the pipe
+	}()
+	hello := make([]byte, 16<<10)
+	n, err := far.Read(hello)
+	if err := errors.Join(err, far.Close()); err != nil {
+		return err
+	}
+	return talk("127.0.0.1:0", string(hello[:n]), "")(nil)
 }
 
 func fails(network, address string) error {

@@ -18,6 +18,11 @@ func (r Report) Problems(kernel string) []string {
 	if r.Error != "" {
 		out = append(out, r.Round+": "+r.Error)
 	}
+	for _, h := range r.Hooks {
+		if kernel != "" && !h.Attached && h.Error != "" {
+			out = append(out, fmt.Sprintf("%s: hook %s: %s", r.Round, h.Kind, h.Error))
+		}
+	}
 	add := func(res Result, what string) {
 		out = append(out, fmt.Sprintf("%s: %s by %s: %s", r.Round, res.Kind, res.Rung, what))
 	}
