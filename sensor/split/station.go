@@ -50,6 +50,7 @@ type station struct {
 	stopped   chan error // how the collector ended; one value for each that was opened
 	stop      context.CancelFunc
 	device    string
+	policy    *sensor.Policy // in force
 	redactor  atomic.Pointer[redact.Redactor]
 	secret    []byte // key of the redactor's markers, for this run alone
 	mu        sync.Mutex
@@ -223,7 +224,7 @@ func (s *station) open(ctx context.Context, l *link, o opening) error {
 	c, err := s.o.Open(ctx, sensor.CollectorOptions{
 		DeviceID: o.DeviceID, BootID: o.BootID, Log: s.o.Log, Sink: s.queue.add,
 		NextReportID: func() int64 { return 0 }, // the agent numbers rows when they arrive
-		Flush:        func() {}, Wake: func() {}, ExcludePIDs: l.pids, Redactor: s.redactor.Load,
+		Flush:        func() {}, Wake: func() {}, ExcludePIDs: l.pids, Redactor: s.redactor.Load, Policy: s.policy,
 	})
 	if err != nil {
 		return err
@@ -338,6 +339,7 @@ func (s *station) obeyPolicy(text []byte) {
 		return
 	}
 	s.redactor.Store(r)
+	s.policy = p
 	if t, ok := s.current().(sensor.PolicyTaker); ok {
 		t.SetPolicy(p)
 	}
