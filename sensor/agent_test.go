@@ -235,7 +235,7 @@ func TestStatusAndHealth(t *testing.T) {
 	if len(got.Processes) != 1 || got.Processes[0].RSSBytes != s.RSSBytes || got.Processes[0].PID != os.Getpid() {
 		t.Errorf("processes: %+v", got.Processes)
 	}
-	got.Processes = nil
+	got.Processes, got.Exclusions = nil, nil
 	equal(t, want, &got)
 	if s.RSSBytes < 1<<20 || s.SpoolBytes == 0 || s.Certificate.IsZero() || s.LastAck.IsZero() || s.Since.IsZero() {
 		t.Errorf("%+v", s)
