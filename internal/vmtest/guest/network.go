@@ -98,6 +98,16 @@ var streamKinds = []Kind{
 		Rungs: []string{"cgroup"},
 	},
 	{
+		Name: "name asked for over TCP", Hook: "stream", Table: "DeviceEvents", Action: "DnsQueryRequest",
+		Does: "asks a name server on loopback over TCP",
+		Do: talk(nameServer, "\x00\x20\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02ns"+
+			"\x06picket\x04test\x00\x00\x01\x00\x01", ""),
+		Match: where(func(_ *Act, r *event.DeviceEvents) bool {
+			return r.DnsQueryName == "ns.picket.test" && r.Protocol == "Tcp"
+		}),
+		Rungs: []string{"cgroup"},
+	},
+	{
 		Name: "SSH begun", Hook: "stream", Table: "DeviceNetworkEvents", Action: "SshConnectionInspected",
 		Does: "greets itself as two ends of SSH do",
 		Do:   talk("127.0.0.1:0", "SSH-2.0-picket_2\r\n", "SSH-2.0-picketd_1\r\n"),
@@ -115,6 +125,15 @@ var dnsKinds = []Kind{
 		Do:   datagram,
 		Match: where(func(_ *Act, r *event.DeviceNetworkEvents) bool {
 			return r.Protocol == "Udp" && r.RemoteIP == "127.0.0.1"
+		}),
+		Rungs: []string{"cgroup"},
+	},
+	{
+		Name: "datagrams ended", Hook: "dns", Table: "DeviceNetworkEvents", Action: "ConnectionClosed",
+		Does: "sends a datagram to a port of its own and closes the socket",
+		Do:   datagram,
+		Match: where(func(_ *Act, r *event.DeviceNetworkEvents) bool {
+			return r.Protocol == "Udp" && r.RemoteIP == "127.0.0.1" && r.BytesSent == event.LongOf(4)
 		}),
 		Rungs: []string{"cgroup"},
 	},
