@@ -92,6 +92,9 @@ func sentence(it store.Item) string {
 	if !ok {
 		s, ok = changeSentences[f["ActionType"]]
 	}
+	if !ok {
+		s, ok = actionSentences[f["ActionType"]]
+	}
 	switch {
 	case it.Table == "DeviceInfo":
 		return "The device described itself"

@@ -16,7 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var families = []string{"process", "processold", "file", "fileold", "network", "dns", "stream"}
+var families = []string{"process", "processold", "file", "fileold", "network", "dns", "stream",
+	"attribute", "image", "privilege", "kernel", "socket"}
 
 // object reads a committed object, of this architecture or the other.
 func object(t *testing.T, name string) *ebpf.CollectionSpec {
@@ -75,6 +76,7 @@ func TestArchitecturesHoldTheSamePrograms(t *testing.T) {
 func TestLoadersReturnTheirObjects(t *testing.T) {
 	load := map[string]func() (*ebpf.CollectionSpec, error){
 		"process_exec": LoadProcess, "file_close": LoadFile, "network_state": LoadNetwork, "udp_egress": LoadDNS,
+		"attribute_chmod": LoadAttribute, "image_mmap": LoadImage, "privilege_signal": LoadPrivilege, "kernel_bpf": LoadKernel, "socket_connect": LoadSocket,
 	}
 	for program, f := range load {
 		spec, err := f()

@@ -12,42 +12,50 @@ static __always_inline int opened(s64 fd, u64 flags)
 	return f ? note_open(f, fd, flags) : 0;
 }
 
-// An argument of the system call that now returns.
-static __always_inline u64 argument(int n)
+// The memory of the machine, opened or not, by the first eight bytes of the
+// name: all that the most frequent call of all can afford.
+static __always_inline bool names_memory(u64 name)
 {
-	struct pt_regs *regs = user_regs();
-#if defined(__TARGET_ARCH_x86)
-	switch (n) {
-	case 0: return BPF_CORE_READ(regs, di);
-	case 1: return BPF_CORE_READ(regs, si);
-	case 2: return BPF_CORE_READ(regs, dx);
-	case 3: return BPF_CORE_READ(regs, r10);
-	default: return BPF_CORE_READ(regs, r8);
-	}
-#else
-	// The result has taken the place of the first one.
-	switch (n) {
-	case 0: return BPF_CORE_READ(regs, orig_x0);
-	case 1: return BPF_CORE_READ(regs, regs[1]);
-	case 2: return BPF_CORE_READ(regs, regs[2]);
-	case 3: return BPF_CORE_READ(regs, regs[3]);
-	default: return BPF_CORE_READ(regs, regs[4]);
-	}
-#endif
+	u64 first = 0;
+	bpf_probe_read_user(&first, sizeof(first), (void *)name);
+	return first == 0x6d656d2f7665642f || // /dev/mem
+	       first == 0x656d6b2f7665642f || // /dev/kme
+	       first == 0x726f702f7665642f || // /dev/por
+	       first == 0x636b2f636f72702f;   // /proc/kc
 }
 
-static __always_inline int opened_with(s64 fd, u64 flags)
+static __noinline int memory_opened(s64 result, u64 name, u64 flags)
 {
-	if (!(flags & (O_ACCMODE | O_CREAT | O_TRUNC)))
+	file_scratch *s = is_excluded() ? NULL : scratch();
+	if (!s)
+		return 0;
+	struct action_record *r = (void *)s->buf;
+	fill_action(r, ACT_DEVICE_MEMORY, result < 0 ? result : 0);
+	r->args[1] = flags;
+	s->off = sizeof(*r);
+	r->name1_len = put_text(s, name);
+	r->h.flags |= s->flags;
+	r->h.len = s->off;
+	if (!send(s, CLASS_KERNEL, r->h.time))
+		count_lost(CLASS_KERNEL);
+	done(s);
+	return 0;
+}
+
+static __always_inline int opened_with(s64 fd, u64 name, u64 flags)
+{
+	if (names_memory(name) && (fd >= 0 || REFUSED(fd)))
+		memory_opened(fd, name, flags);
+	if (fd < 0 || !(flags & (O_ACCMODE | O_CREAT | O_TRUNC)))
 		return 0; // by far the most
 	return opened(fd, flags);
 }
 
 SEC("tracepoint/syscalls/sys_exit_openat")
-int file_openat(struct sys_exit_frame *c) { return c->ret < 0 ? 0 : opened_with(c->ret, argument(2)); }
+int file_openat(struct sys_exit_frame *c) { return opened_with(c->ret, argument(1), argument(2)); }
 
 SEC("tracepoint/syscalls/sys_exit_open")
-int file_open(struct sys_exit_frame *c) { return c->ret < 0 ? 0 : opened_with(c->ret, argument(1)); }
+int file_open(struct sys_exit_frame *c) { return opened_with(c->ret, argument(0), argument(1)); }
 
 SEC("tracepoint/syscalls/sys_exit_creat")
 int file_creat(struct sys_exit_frame *c) { return opened(c->ret, O_TRUNC); }
@@ -56,10 +64,8 @@ SEC("tracepoint/syscalls/sys_exit_openat2")
 int file_openat2(struct sys_exit_frame *c)
 {
 	u64 flags = 0;
-	if (c->ret < 0)
-		return 0;
 	bpf_probe_read_user(&flags, sizeof(flags), (void *)argument(2));
-	return opened(c->ret, flags);
+	return opened_with(c->ret, argument(1), flags);
 }
 
 // ---- close --------------------------------------------------------------
@@ -231,36 +237,6 @@ int file_execveat(struct sys_enter_frame *c)
 }
 
 // ---- names --------------------------------------------------------------
-static __always_inline u32 put_text(file_scratch *s, u64 user)
-{
-	u32 off = s->off;
-	BOUND(off, SCRATCH_MASK);
-	long n = bpf_probe_read_user_str(s->buf + off, PATH_ROOM, (void *)user);
-	if (n <= 0 || n > PATH_ROOM) {
-		s->flags |= FLAG_UNREADABLE;
-		return 0;
-	}
-	s->off = off + n;
-	return n;
-}
-
-// The folder that a name is relative to: the root of the process for an
-// absolute one, else the descriptor or the working directory.
-static __always_inline u32 put_base(file_scratch *s, struct task_struct *t, s32 dfd, u64 user)
-{
-	struct fs_struct *fs = BPF_CORE_READ(t, fs);
-	char first = 0;
-	bpf_probe_read_user(&first, 1, (void *)user);
-	if (first == '/')
-		return 0;
-	if (dfd == AT_FDCWD)
-		return put_path(s, BPF_CORE_READ(fs, pwd.mnt), BPF_CORE_READ(fs, pwd.dentry));
-	struct file *f = file_of(t, dfd);
-	if (!f)
-		return 0;
-	return put_path(s, BPF_CORE_READ(f, f_path.mnt), BPF_CORE_READ(f, f_path.dentry));
-}
-
 static __always_inline int path_op(u32 op, u32 class, u32 arg, s32 dfd1, u64 name1, s32 dfd2, u64 name2)
 {
 	struct task_struct *t = current_task();

@@ -10,6 +10,7 @@ typedef SCRATCH(16384) file_scratch;
 #define SCRATCH_TYPE file_scratch
 #define SCRATCH_MASK 0x3fff
 #include "walk.h"
+#include "call.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -40,11 +41,9 @@ struct {
 #define O_TRUNC 01000
 #define O_APPEND 02000
 #define FMODE_WRITE 2
-#define FMODE_CREATED (1u << 20)
-#define S_IFMT 0170000
 #define S_IFREG 0100000
+#define PROC_SUPER_MAGIC 0x9fa0
 #define S_IFSOCK 0140000
-#define AT_FDCWD (-100)
 #define AT_REMOVEDIR 0x200
 #define CLOSE_RANGE_CLOEXEC 4
 
@@ -70,16 +69,6 @@ static __always_inline bool send(file_scratch *s, u32 class, u64 now)
 		return false;
 	count_produced(class);
 	return true;
-}
-
-static __always_inline struct file *file_of(struct task_struct *t, s64 fd)
-{
-	struct file *f = NULL;
-	struct fdtable *table = BPF_CORE_READ(t, files, fdt);
-	if (fd < 0 || fd >= BPF_CORE_READ(table, max_fds))
-		return NULL;
-	bpf_probe_read_kernel(&f, sizeof(f), BPF_CORE_READ(table, fd) + fd);
-	return f;
 }
 
 // Remembers a file that was opened for writing or made. fd is -1 where the
@@ -150,7 +139,10 @@ static __always_inline bool written(struct open_file *o, struct inode *inode, u6
 	inode_mtime(inode, &sec, &nsec);
 	if (sec != o->mtime_sec || ((nsec ^ o->mtime_nsec) & 0x7fffffff))
 		return true;
-	return !(o->flags & FILE_REPORTED) && (o->flags & FILE_WRITE_ONLY) && pos > 0;
+	if (o->flags & FILE_REPORTED)
+		return false;
+	// Size and times of /proc tell nothing, and memory is written at an offset.
+	return BPF_CORE_READ(inode, i_sb, s_magic) == PROC_SUPER_MAGIC || ((o->flags & FILE_WRITE_ONLY) && pos > 0);
 }
 
 // A descriptor of a file goes, or, when it is the end, the file itself.

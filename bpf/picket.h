@@ -73,12 +73,14 @@ struct cred {
 };
 
 struct qstr { const unsigned char *name; };
-struct super_block { u32 s_dev; u64 s_magic; };
+struct file_system_type { const char *name; };
+struct super_block { u32 s_dev; u64 s_magic; struct file_system_type *s_type; };
 struct timespec64 { s64 tv_sec; long tv_nsec; };
 struct address_space { atomic_t i_mmap_writable; };
 struct inode {
 	u16 i_mode;
 	kuid_t i_uid;
+	u32 i_rdev;
 	struct super_block *i_sb;
 	struct address_space *i_mapping;
 	unsigned long i_ino;
@@ -94,7 +96,7 @@ struct dentry {
 	struct qstr d_name;
 	struct inode *d_inode;
 };
-struct vfsmount { struct dentry *mnt_root; };
+struct vfsmount { struct dentry *mnt_root; struct super_block *mnt_sb; };
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
@@ -123,6 +125,10 @@ struct mm_struct {
 	struct file *exe_file;
 	unsigned long arg_start, arg_end, env_start, env_end;
 };
+
+struct module { char name[56]; };
+struct kernel_siginfo { s32 si_code; };
+struct list_head { struct list_head *next; };
 
 struct kernfs_node { struct kernfs_node *__parent; const char *name; u64 id; }; // 6.15 and later
 struct kernfs_node___v5 { struct kernfs_node *parent; };
@@ -166,6 +172,7 @@ struct task_struct {
 	kuid_t loginuid;
 	u32 sessionid;
 	struct css_set *cgroups;
+	struct list_head ptraced, ptrace_entry;
 };
 struct linux_binprm { struct file *file; };
 
@@ -193,6 +200,7 @@ struct sock {
 struct inet_sock { __be16 inet_sport; };
 struct socket { struct file *file; struct sock *sk; };
 struct tcp_sock { u64 bytes_received, bytes_sent, bytes_retrans; u32 total_retrans; };
+struct unix_sock { struct sock sk; struct path path; struct sock *peer; };
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs { unsigned long di, si, dx, cx, r10, r8, r9, ax; };
@@ -368,9 +376,10 @@ struct dns_record {
 	u8 payload[DNS_MAX];
 };
 
-// What a process did, in the terms of the system call or hook that told it:
-// args hold its plain arguments in their order there, one or two texts follow,
-// each with the folder that it is relative to (as in pathop_record).
+// What a process did. The meaning of args is the same whatever call or hook
+// told it and stands in action.h. One or two texts follow, each with the folder
+// that it is relative to (as in pathop_record); a folder without a text is the
+// file itself.
 enum action {
 	ACT_NONE,
 	// files
@@ -398,6 +407,7 @@ struct action_record {
 	u64 target_start;
 	u64 caps;         // effective capabilities afterwards
 	struct image_part image; // of the file that it is done to; ino 0: not known
+	u32 mnt_ns, pid_ns, user_ns, pad; // afterwards
 	u32 base1_len, name1_len, base2_len, name2_len;
 };
 
@@ -734,6 +744,6 @@ _Static_assert(sizeof(struct header) == 96, "header");
 _Static_assert(sizeof(struct task_part) == 48 && sizeof(struct image_part) == 48, "parts");
 _Static_assert(sizeof(struct exec_record) == 224 && sizeof(struct fork_record) == 112 && sizeof(struct exit_record) == 128, "process");
 _Static_assert(sizeof(struct open_file) == 56 && sizeof(struct file_record) == 224 && sizeof(struct pathop_record) == 120, "file");
-_Static_assert(sizeof(struct action_record) == 96 + 8 + 48 + 24 + 48 + 16, "action");
+_Static_assert(sizeof(struct action_record) == 96 + 8 + 48 + 24 + 48 + 16 + 16, "action");
 _Static_assert(sizeof(struct stream_record) == 208 && __builtin_offsetof(struct payload_record, payload) == 168, "stream");
 _Static_assert(sizeof(struct net_record) == 144 && __builtin_offsetof(struct dns_record, payload) == 144, "network");

@@ -235,7 +235,7 @@ func (r *DeviceProcessEvents) visit(v visitor) {
 }
 
 // DeviceFileEvents is one row of the table of that name.
-// Files that were created, changed, renamed or deleted, one row for each open and close.
+// Files that were created, changed, renamed or deleted, one row for each open and close, or whose attributes were set.
 type DeviceFileEvents struct {
 	Timestamp                                    Time   // When the event happened, by the device clock corrected to the server clock.
 	DeviceId                                     string // Device that produced the row; the server writes it from the certificate.

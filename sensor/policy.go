@@ -21,9 +21,6 @@ import (
 	"github.com/picket-edr/picket/sensor/spool"
 )
 
-// Kinds are the kinds of events that a policy can switch off.
-var Kinds = []string{"process", "file", "network", "stream", "interface", "firewall", "dns", "logon"}
-
 // Policy is what the server wants of a sensor. Zero values mean the default.
 type Policy struct {
 	FlushMilliseconds int           `json:"flushMilliseconds,omitempty"` // longest wait of an event for its batch: 10 to 5000, default 150
@@ -62,8 +59,8 @@ func (c Ceiling) or(d budget.Ceiling) budget.Ceiling {
 // Exclusions are events that are not reported. They are counted as filtered,
 // not as lost.
 type Exclusions struct {
-	Folders   []string `json:"folders,omitempty"`   // file events below these absolute paths
-	Processes []string `json:"processes,omitempty"` // file, network and name events by processes of these images (absolute paths)
+	Folders   []string `json:"folders,omitempty"`   // file, attribute and image events below these absolute paths
+	Processes []string `json:"processes,omitempty"` // file, attribute, image, network and name events by processes of these images (absolute paths)
 }
 
 const (
@@ -176,7 +173,8 @@ func (p *Policy) health(byDefault time.Duration) time.Duration {
 // filter decides which rows a policy lets through.
 type filter struct {
 	off       map[string]bool
-	folders   []string // with a separator at the end
+	actions   map[string]bool // of kinds that are off
+	folders   []string        // with a separator at the end
 	processes map[string]bool
 }
 
@@ -185,9 +183,12 @@ func newFilter(p *Policy) *filter {
 	if len(p.DisabledKinds)+len(p.Exclude.Folders)+len(p.Exclude.Processes) == 0 {
 		return nil
 	}
-	f := &filter{off: map[string]bool{}, processes: map[string]bool{}}
+	f := &filter{off: map[string]bool{}, actions: map[string]bool{}, processes: map[string]bool{}}
 	for _, k := range p.DisabledKinds {
 		f.off[k] = true
+		for _, a := range kindsOfActions[k] {
+			f.actions[a] = true
+		}
 	}
 	for _, d := range p.Exclude.Folders {
 		sep := "/"
@@ -211,19 +212,28 @@ func (f *filter) drops(row event.Row) bool {
 	case *event.DeviceProcessEvents:
 		return f.off["process"]
 	case *event.DeviceFileEvents:
-		return f.off["file"] || f.processes[r.InitiatingProcessFolderPath] || f.below(r.FolderPath)
+		off := f.off["file"]
+		if slices.Contains(kindsOfActions["attribute"], r.ActionType) {
+			off = f.off["attribute"]
+		}
+		return off || f.processes[r.InitiatingProcessFolderPath] || f.below(r.FolderPath)
+	case *event.DeviceImageLoadEvents:
+		return f.off["image"] || f.processes[r.InitiatingProcessFolderPath] || f.below(r.FolderPath)
 	case *event.DeviceNetworkEvents:
 		return f.off["network"] || f.off["stream"] && strings.HasSuffix(r.ActionType, "Inspected") || f.processes[r.InitiatingProcessFolderPath]
 	case *event.DeviceLogonEvents:
 		return f.off["logon"]
 	case *event.DeviceEvents:
-		if r.ActionType == "DnsQueryRequest" || r.ActionType == "DnsQueryResponse" {
-			return f.off["dns"] || f.processes[r.InitiatingProcessFolderPath]
+		switch r.ActionType {
+		case "DnsQueryRequest", "DnsQueryResponse":
+			return f.actions[r.ActionType] || f.processes[r.InitiatingProcessFolderPath]
+		case "FileTimestampModificationEvent":
+			return f.actions[r.ActionType] || f.processes[r.InitiatingProcessFolderPath] || f.below(r.FolderPath)
 		}
 		if r.ActionType == "FirewallRuleChanged" {
 			return f.off["firewall"]
 		}
-		return f.off["interface"] && changesNetwork(r.ActionType)
+		return f.actions[r.ActionType] || f.off["interface"] && changesNetwork(r.ActionType)
 	}
 	return false
 }

@@ -5,12 +5,14 @@ package sensor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/schema"
 	"github.com/picket-edr/picket/sensor/spool"
 )
 
@@ -96,6 +98,14 @@ func TestFilter(t *testing.T) {
 		{&event.DeviceEvents{ActionType: "NetworkInterfaceUp"}, false, true},
 		{&event.DeviceEvents{ActionType: "TunnelCreated"}, false, true},
 		{&event.DeviceEvents{ActionType: "SensorLoss"}, false, false},
+		{&event.DeviceEvents{ActionType: "TamperingAttempt"}, false, false},
+		{&event.DeviceEvents{ActionType: "PTraceDetected"}, false, true},
+		{&event.DeviceEvents{ActionType: "DriverLoad"}, false, true},
+		{&event.DeviceEvents{ActionType: "RawSocketCreated"}, false, true},
+		{&event.DeviceEvents{ActionType: "FileTimestampModificationEvent", FolderPath: "/var/cache/x"}, true, true},
+		{&event.DeviceFileEvents{ActionType: "FilePermissionsModified", FolderPath: "/etc/x"}, false, true},
+		{&event.DeviceImageLoadEvents{FolderPath: "/var/cache/x.so"}, true, true},
+		{&event.DeviceImageLoadEvents{FolderPath: "/usr/lib/x.so"}, false, true},
 		{&event.DeviceInfo{}, false, false},
 	} {
 		if got := f.drops(c.row); got != c.some {
@@ -103,6 +113,32 @@ func TestFilter(t *testing.T) {
 		}
 		if got := all.drops(c.row); got != c.all {
 			t.Errorf("%T %+v: dropped by all %v", c.row, c.row, got)
+		}
+	}
+}
+
+// Kinds of attributes and files are switched off apart, and each name of an
+// action is one of the tables.
+func TestKindsOfActions(t *testing.T) {
+	t.Parallel()
+	files := newFilter(&Policy{DisabledKinds: []string{"file"}})
+	attributes := newFilter(&Policy{DisabledKinds: []string{"attribute"}})
+	mode, content := &event.DeviceFileEvents{ActionType: "FilePermissionsModified"}, &event.DeviceFileEvents{ActionType: "FileModified"}
+	equal(t, []bool{false, true, true, false}, []bool{files.drops(mode), files.drops(content), attributes.drops(mode), attributes.drops(content)})
+	known := map[string]bool{}
+	for _, table := range schema.Tables {
+		for _, a := range table.Actions {
+			known[a.Name] = len(a.Fill) > 0
+		}
+	}
+	for kind, actions := range kindsOfActions {
+		if !slices.Contains(Kinds, kind) {
+			t.Errorf("%s is no kind", kind)
+		}
+		for _, a := range actions {
+			if !known[a] {
+				t.Errorf("%s: no sensor tells %s", kind, a)
+			}
 		}
 	}
 }

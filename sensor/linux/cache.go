@@ -49,6 +49,9 @@ type process struct {
 	size                     uint64
 	uid, euid, gid, egid     uint32
 	caps                     uint64
+	everCaps                 uint64 // all that this image had
+	everRoot                 bool   // this image was root
+	seenAt                   uint64 // boot clock of the last record that told its identity
 	audit, sid               uint32
 	tty                      string
 	mntNS, pidNS             uint32
@@ -212,6 +215,7 @@ func (p *process) inherit(from *process) {
 	p.name, p.path, p.cmdline, p.hiddenInLine, p.cwd = from.name, from.path, from.cmdline, from.hiddenInLine, from.cwd
 	p.img, p.size, p.fileless = from.img, from.size, from.fileless
 	p.uid, p.euid, p.gid, p.egid, p.caps = from.uid, from.euid, from.gid, from.egid, from.caps
+	p.everCaps, p.everRoot = from.everCaps, from.everRoot
 	p.audit, p.sid, p.tty = from.audit, from.sid, from.tty
 	p.mntNS, p.pidNS, p.netNS, p.usrNS = from.mntNS, from.pidNS, from.netNS, from.usrNS
 	p.cgroup, p.container, p.place, p.box = from.cgroup, from.container, from.place, from.box
@@ -223,6 +227,10 @@ func (p *process) refresh(h *record.Header) {
 	if h.Flags&record.FlagNoTask != 0 {
 		return // it names the process and says no more of it
 	}
+	if h.Time != 0 && h.Time < p.seenAt {
+		return // it waited while a younger one went ahead
+	}
+	p.seenAt = max(p.seenAt, h.Time)
 	p.uid, p.euid, p.gid, p.egid = h.UID, h.EUID, h.GID, h.EGID
 	p.audit, p.sid, p.netNS = h.Audit, h.SID, h.NetNS
 	if p.name == "" {
@@ -232,6 +240,7 @@ func (p *process) refresh(h *record.Header) {
 
 func (p *process) applyTask(t *record.TaskPart) {
 	p.caps = t.Caps
+	p.everCaps |= t.Caps
 	p.mntNS, p.pidNS, p.netNS, p.usrNS = t.MntNS, t.PidNS, t.NetNS, t.UsrNS
 	p.tty = ttyName(t.TTY)
 }

@@ -74,6 +74,8 @@ type Collector struct {
 	names      *names
 	found      *foundStreams
 	streams    *streams
+	lately     *record.Lately
+	pidNS      uint32 // of the sensor
 	logons     *logon.Watcher
 	sources    []*source
 	watcher    *watcher
@@ -106,6 +108,7 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 		o.BootID = bootID()
 	}
 	c := assemble(o, hostName(), newUsers("/etc/passwd", "/etc/group"), o.ContainerRoot, logon.HostPaths())
+	c.pidNS = procfs.OwnPidNamespace()
 	c.clock.sync()
 	c.booted = event.Time(c.clock.offset.Load() / 1000)
 	c.watcher = newWatcher(c, cmp.Or(o.root, "/"), cmp.Or(o.watchSince, time.Now().Unix()-attachSlip))
@@ -129,6 +132,7 @@ func assemble(o Options, host string, u *users, root string, paths logon.Paths) 
 	c := &Collector{o: o, log: o.Log, host: host, clock: &clock{}, lost: newTally(), sent: newTally(), limited: newTally(), frugal: newFrugal(), meter: newMeter(),
 		users: u, plans: newPlans(), names: newNames(), found: newFoundStreams(), streams: newStreams(),
 		held: map[heldKey]*record.File{}, inbox: make(chan func(), 256)}
+	c.lately = &record.Lately{}
 	c.builtin, _ = redact.New(redact.Policy{}, nil) // fails on rules of a policy alone
 	c.cache = newCache(o.DeviceID, o.BootID, c.clock, c.lost)
 	c.out = newOutbox(o.Sink, o.NextReportID, c.lost, c.sent)

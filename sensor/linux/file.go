@@ -51,6 +51,7 @@ func (c *Collector) opener(r *record.File) *process {
 }
 
 func (c *Collector) fileRow(r *record.File, p *process) {
+	c.onKernelFile(r, p)
 	action := "FileModified"
 	if r.FileFlags&record.FileCreated != 0 && r.FileFlags&record.FileReported == 0 {
 		action = "FileCreated"

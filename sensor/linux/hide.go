@@ -7,6 +7,7 @@ package linux
 import (
 	"slices"
 
+	"github.com/picket-edr/picket/sensor/linux/record"
 	"github.com/picket-edr/picket/sensor/redact"
 )
 
@@ -21,7 +22,7 @@ func (c *Collector) redactor() *redact.Redactor {
 // setArguments takes the command line of a process, without its secrets: all
 // that is made of it later, children's rows too, has none.
 func (c *Collector) setArguments(p *process, args []byte) {
-	p.cmdline, p.hiddenInLine = c.redactor().Text(redact.CommandLine, commandLine(args))
+	p.cmdline, p.hiddenInLine = c.redactor().Text(redact.CommandLine, record.CommandLine(args))
 }
 
 // setEnvironment takes the kept variables of a process, without secrets, and

@@ -12,6 +12,7 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 const (
@@ -108,7 +109,7 @@ func networkInfo() []event.DeviceNetworkInfo {
 		}
 		var addrs []map[string]any
 		for _, p := range prefixes(a) {
-			addrs = append(addrs, map[string]any{"IPAddress": p.Addr().String(), "SubnetPrefix": p.Bits(), "AddressType": addressKind(p.Addr())})
+			addrs = append(addrs, map[string]any{"IPAddress": p.Addr().String(), "SubnetPrefix": p.Bits(), "AddressType": record.AddressKind(p.Addr())})
 		}
 		row.IPAddresses = anyJSON(addrs)
 		if a.Flags&net.FlagLoopback == 0 {

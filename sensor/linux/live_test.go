@@ -33,7 +33,7 @@ type live struct {
 }
 
 // bpfKinds are the kinds that every live test wants.
-var bpfKinds = []string{"process", "file", "network", "dns"}
+var bpfKinds = []string{"process", "file", "network", "dns", "attribute", "privilege", "kernel", "image", "socket"}
 
 // startLive attaches to the real kernel. The test is skipped where that is
 // not possible.

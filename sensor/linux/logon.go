@@ -67,7 +67,7 @@ func (c *Collector) onLogon(f logon.Fact) {
 		row.LogonTty = p.tty
 	}
 	if f.Remote.IsValid() {
-		row.RemoteIP, row.RemoteIPType, row.RemotePort = f.Remote.String(), addressKind(f.Remote), int64(f.Port)
+		row.RemoteIP, row.RemoteIPType, row.RemotePort = f.Remote.String(), record.AddressKind(f.Remote), int64(f.Port)
 	}
 	extra := factDetails(&f)
 	extra["IsLocalLogon"] = !f.Remote.IsValid() && f.Host == ""

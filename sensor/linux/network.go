@@ -51,10 +51,10 @@ func (c *Collector) networkRow(action string, at event.Time, p *process, protoco
 	row := &event.DeviceNetworkEvents{Timestamp: at, ActionType: action}
 	c.plans.fill(row, c.describe(p))
 	row.Protocol = protocolName(protocol)
-	row.LocalIP, row.LocalPort, row.LocalIPType = addressText(local.Addr()), int64(local.Port()), addressKind(local.Addr())
+	row.LocalIP, row.LocalPort, row.LocalIPType = addressText(local.Addr()), int64(local.Port()), record.AddressKind(local.Addr())
 	listening := action == "ListeningConnectionCreated"
 	if remote.Addr().IsValid() && !listening {
-		row.RemoteIP, row.RemotePort, row.RemoteIPType = addressText(remote.Addr()), int64(remote.Port()), addressKind(remote.Addr())
+		row.RemoteIP, row.RemotePort, row.RemoteIPType = addressText(remote.Addr()), int64(remote.Port()), record.AddressKind(remote.Addr())
 		if action != "InboundConnectionAccepted" {
 			row.RemoteUrl = c.names.of(remote.Addr())
 		}

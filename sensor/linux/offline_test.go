@@ -23,13 +23,17 @@ import (
 var update = flag.Bool("update", false, "write golden files anew")
 
 func TestMain(m *testing.M) {
+	if deed := os.Getenv(deedsVariable); deed != "" {
+		doDeed(deed)
+	}
 	goleak.VerifyTestMain(m)
 }
 
 // offline is a collector without a kernel: records are handed to it.
 type offline struct {
 	*Collector
-	rows []event.Row
+	rows  []event.Row
+	ticks uint64 // of the records that a test makes
 }
 
 func newOffline(t testing.TB, paths logon.Paths) *offline {

@@ -128,6 +128,8 @@ func seal(row event.Row, id, missing int64) {
 		r.ReportId, r.EvidenceLoss = id, missing
 	case *event.DeviceEvents:
 		r.ReportId, r.EvidenceLoss = id, missing
+	case *event.DeviceImageLoadEvents:
+		r.ReportId, r.EvidenceLoss = id, missing
 	case *event.DeviceInfo:
 		r.ReportId, r.EvidenceLoss = id, missing
 	case *event.DeviceNetworkInfo:
@@ -149,6 +151,9 @@ func fillHashes(row event.Row, own, actor *image) {
 	case *event.DeviceNetworkEvents:
 		r.InitiatingProcessSHA1, r.InitiatingProcessSHA256, r.InitiatingProcessMD5 = a, b, c
 	case *event.DeviceLogonEvents:
+		r.InitiatingProcessSHA1, r.InitiatingProcessSHA256, r.InitiatingProcessMD5 = a, b, c
+	case *event.DeviceImageLoadEvents:
+		r.SHA1, r.SHA256, r.MD5 = own.digests()
 		r.InitiatingProcessSHA1, r.InitiatingProcessSHA256, r.InitiatingProcessMD5 = a, b, c
 	case *event.DeviceEvents:
 		r.SHA1, r.SHA256, r.MD5 = own.digests()

@@ -136,8 +136,10 @@ func (c *Collector) onExec(r *record.Exec) {
 	if p.reported && p.path != "" {
 		extra["PreviousImage"] = p.path
 	}
+	before := c.rightsBefore(&r.Header)
 	p = c.cache.exec(p, r.Time)
 	c.applyExec(p, r, extra)
+	c.execRights(p, r, before, extra)
 	row := c.processRow("ProcessCreated", c.clock.time(r.Time), p)
 	noteHidden(extra, p)
 	row.AdditionalFields = toJSON(extra)

@@ -68,7 +68,7 @@ func newPlans() plans {
 	all := plans{}
 	for _, row := range []any{
 		event.DeviceProcessEvents{}, event.DeviceFileEvents{}, event.DeviceNetworkEvents{},
-		event.DeviceLogonEvents{}, event.DeviceEvents{},
+		event.DeviceLogonEvents{}, event.DeviceEvents{}, event.DeviceImageLoadEvents{},
 	} {
 		t, src := reflect.TypeOf(row), reflect.TypeOf(initiating{})
 		var p plan

@@ -6,34 +6,13 @@ package linux
 
 import (
 	"encoding/json"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
-)
 
-func TestCommandLine(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"":                                   "",
-		"ls\x00-l\x00":                       "ls -l",
-		"ls\x00-l":                           "ls -l", // cut before its end
-		"sh\x00-c\x00echo a b\x00":           `sh -c "echo a b"`,
-		"a\x00\x00b\x00":                     `a "" b`,
-		"grep\x00\\d\x00":                    `grep \d`,
-		"x\x00say \"hi\\\"\x00":              `x "say \"hi\\\""`,
-		"it's\x00":                           `"it's"`,
-		"bad\xff\x00":                        "bad\uFFFD",
-		"\x00":                               `""`,
-		"tab\there\x00":                      "\"tab\there\"",
-		"one\x00two three\x00four\nfive\x00": "one \"two three\" \"four\nfive\"",
-	} {
-		if got := commandLine([]byte(in)); got != want {
-			t.Errorf("commandLine(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
+	"github.com/picket-edr/picket/sensor/linux/record"
+)
 
 func TestEnvironmentKeepsOnlyWhatTells(t *testing.T) {
 	t.Parallel()
@@ -97,23 +76,6 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-func TestAddressKind(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"127.0.0.1": "Loopback", "::1": "Loopback", "10.1.2.3": "Private", "100.64.0.1": "Private", "fd00::1": "Private",
-		"8.8.8.8": "Public", "2606:4700::1": "Public", "169.254.1.1": "LinkLocal", "fe80::1": "LinkLocal", "224.0.0.251": "Multicast",
-		"ff02::fb": "Multicast", "255.255.255.255": "Broadcast", "0.0.0.0": "Reserved", "::": "Reserved", "192.0.2.1": "Reserved",
-		"2001:0:1::1": "Teredo", "::ffff:8.8.8.8": "FourToSixMapping", "240.0.0.1": "Reserved",
-	} {
-		if got := addressKind(netip.MustParseAddr(in)); got != want {
-			t.Errorf("addressKind(%s) = %s, want %s", in, got, want)
-		}
-	}
-	if got := addressKind(netip.Addr{}); got != "" {
-		t.Errorf("no address: %q", got)
-	}
-}
-
 func TestTTYName(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{"pts3": "pts/3", "tty1": "tty1", "": "", "ptsx": "ptsx", "ttyS0": "ttyS0"} {
@@ -127,7 +89,7 @@ func FuzzArguments(f *testing.F) {
 	f.Add([]byte("sh\x00-c\x00echo \"x\"\x00"))
 	f.Add([]byte("LD_PRELOAD=\xff\x00https_proxy=http://[::1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		line := commandLine(b)
+		line := record.CommandLine(b)
 		object, _ := environment(b, strings.ToUpper)
 		if !utf8.ValidString(line) || !utf8.ValidString(object) {
 			t.Fatalf("not text: %q %q", line, object)

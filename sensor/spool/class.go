@@ -45,13 +45,18 @@ func ClassOf(row event.Row) Class {
 		switch r.ActionType {
 		case "DnsQueryRequest":
 			return Low
+		case "FileTimestampModificationEvent":
+			return Low
 		case "DnsQueryResponse", "NetworkInterfaceCreated", "NetworkInterfaceRemoved", "NetworkInterfaceUp", "NetworkInterfaceDown",
-			"NetworkAddressAdded", "NetworkAddressRemoved":
+			"NetworkAddressAdded", "NetworkAddressRemoved",
+			"ProcessGroupsChanged", "NamespaceCreated", "SeccompFilterSet", "MemoryFileCreated", "BpfMapCreated",
+			"PerfEventOpened", "IoUringCreated", "VolumeMounted", "VolumeUnmounted":
 			return Normal
 		}
 		return High
 	case *event.DeviceFileEvents:
-		if r.ActionType == "FileModified" {
+		switch r.ActionType {
+		case "FileModified", "FileOwnerModified":
 			return Low
 		}
 		return Normal
@@ -61,6 +66,8 @@ func ClassOf(row event.Row) Class {
 			return Low
 		}
 		return Normal
+	case *event.DeviceImageLoadEvents:
+		return Low
 	case *event.DeviceInfo:
 		return High
 	}

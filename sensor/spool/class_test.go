@@ -28,7 +28,13 @@ func TestClassOf(t *testing.T) {
 		{&event.DeviceNetworkEvents{ActionType: "ConnectionFailed"}, Low},
 		{&event.DeviceInfo{}, High},
 		{&event.DeviceNetworkInfo{}, Normal},
-		{&event.DeviceImageLoadEvents{}, Normal},
+		{&event.DeviceImageLoadEvents{}, Low},
+		{&event.DeviceFileEvents{ActionType: "FileOwnerModified"}, Low},
+		{&event.DeviceFileEvents{ActionType: "FilePermissionsModified"}, Normal},
+		{&event.DeviceEvents{ActionType: "FileTimestampModificationEvent"}, Low},
+		{&event.DeviceEvents{ActionType: "MemoryFileCreated"}, Normal},
+		{&event.DeviceEvents{ActionType: "PTraceDetected"}, High},
+		{&event.DeviceEvents{ActionType: "DriverLoad"}, High},
 	} {
 		if got := ClassOf(c.row); got != c.want {
 			t.Errorf("%T %+v has class %s, want %s", c.row, c.row, got, c.want)

@@ -198,13 +198,14 @@ func (c *Connector) handle(e *event, emit func(any) bool) {
 		}
 		emit(r)
 	case changedU, changedG:
+		const unknown = ^uint64(0) // by which call, and what was before
 		kind := record.SetUID
 		if e.what == changedG {
 			kind = record.SetGID
 		}
 		if h, _, ok := c.proc.Header(tgid, e.at); ok {
 			h.TID = e.data[0]
-			emit(&record.Action{Header: h, Kind: kind, Args: [6]uint64{uint64(e.data[2]), uint64(e.data[3])}})
+			emit(&record.Action{Header: h, Kind: kind, Args: [6]uint64{unknown, unknown, unknown}})
 		}
 	case traced:
 		if tracer := e.data[3]; tracer != 0 {

@@ -54,6 +54,16 @@ const (
 	oldBlind = "; the upper part of paths with more than 48 components"
 )
 
+const (
+	attributeBlind = "what a file had before; calls by io_uring and by 32-bit programs; mounts made by fsmount tell their place only; " +
+		"names are read after the call, so a program can show others"
+	privilegeBlind = "identities before a change where no record told them; targets in another process namespace that are named by id; calls by 32-bit programs"
+	kernelBlind    = "calls by 32-bit programs; what io_uring does once it is set up; memory devices opened under another name"
+	imageBlind     = "a library that the same program mapped before is not told again; the loader, which the kernel maps; " +
+		"memory that is made executable later; mappings by 32-bit programs"
+	socketBlind = "sockets and connections made by io_uring and by 32-bit programs; sockets of daemons under a name that is not on the list"
+)
+
 // ladders lists what the kernel can be asked for. Rungs that need trampolines
 // or probes go in front of those here. The old ones are the same programs for
 // kernels that cannot loop over a function, which came with 5.17.
@@ -79,6 +89,11 @@ func ladders() []ladder {
 			"streams that were open before the sensor; what does not begin within the first 4 packets of a stream or comes in pieces of less than 8 bytes; " +
 				"QUIC and other encrypted beginnings; server names within an encrypted client hello; processes outside the version 2 control group tree",
 			func(k *Kernel) error { return k.family(bpf.LoadStream, required) }}}},
+		{"attribute", []rung{{"tracepoint", attributeBlind, func(k *Kernel) error { return k.family(bpf.LoadAttribute, whereKnown) }}}},
+		{"privilege", []rung{{"tracepoint", privilegeBlind, openPrivilege}}},
+		{"kernel", []rung{{"tracepoint", kernelBlind, func(k *Kernel) error { return k.family(bpf.LoadKernel, whereKnown) }}}},
+		{"image", []rung{{"tracepoint", imageBlind, func(k *Kernel) error { return k.family(bpf.LoadImage, required) }}}},
+		{"socket", []rung{{"tracepoint", socketBlind, openSocket}}},
 	}
 }
 
@@ -91,7 +106,7 @@ const (
 const maxSnapshot = 64 << 20 // bytes of task records
 
 // sharedMaps are one for all families that have them.
-var sharedMaps = []string{"connections", "counters", "priority", "bulk", "excluded", "woken", "limits", "buckets"}
+var sharedMaps = []string{"connections", "counters", "priority", "bulk", "excluded", "woken", "limits", "buckets", "action_scratch_map", "repeats"}
 
 // Kernel holds what was loaded into it.
 type Kernel struct {
@@ -217,7 +232,7 @@ func processors() int {
 
 // stead names programs that take the place of one whose tracepoint a kernel
 // has not.
-var stead = map[string][]string{"file_prepare_exec": {"file_execve", "file_execveat"}}
+var stead = map[string][]string{"file_prepare_exec": {"file_execve", "file_execveat"}, "kernel_module_load": nil}
 
 // prune leaves out the one or the other.
 func (k *Kernel) prune(spec *ebpf.CollectionSpec) {

@@ -6,6 +6,7 @@ package kernel
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,7 +47,8 @@ func TestClimbTakesTheFirstRungThatWorks(t *testing.T) {
 // shared map is there.
 func TestSectionsAreKnown(t *testing.T) {
 	t.Parallel()
-	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadProcess, bpf.LoadFile, bpf.LoadNetwork, bpf.LoadDNS, bpf.LoadStream} {
+	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadProcess, bpf.LoadFile, bpf.LoadNetwork, bpf.LoadDNS, bpf.LoadStream,
+		bpf.LoadAttribute, bpf.LoadImage, bpf.LoadPrivilege, bpf.LoadKernel, bpf.LoadSocket} {
 		spec, err := load()
 		if err != nil {
 			t.Fatal(err)
@@ -60,7 +62,7 @@ func TestSectionsAreKnown(t *testing.T) {
 			}
 		}
 		for _, name := range sharedMaps {
-			if spec.Maps[name] == nil && name != "connections" {
+			if spec.Maps[name] == nil && !slices.Contains([]string{"connections", "action_scratch_map", "repeats"}, name) {
 				t.Errorf("no map %s", name)
 			}
 		}
@@ -118,5 +120,67 @@ func TestCgroupMount(t *testing.T) {
 	t.Parallel()
 	if got := cgroupMount([]byte("tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n")); got != "/sys/fs/cgroup/unified" {
 		t.Errorf("cgroup2 at %q", got)
+	}
+}
+
+// Names fit the room that the kernel keeps, or are cut as it cuts them.
+func TestWatchedNames(t *testing.T) {
+	t.Parallel()
+	if got := string(nameKey("wazuh-logcollector", commRoom)); got != "wazuh-logcollec\x00" {
+		t.Errorf("%q", got)
+	}
+	seen := map[string]bool{}
+	for _, name := range append(SecurityTools, DaemonSockets...) {
+		if seen[name] || name == "" {
+			t.Errorf("%q is there twice or empty", name)
+		}
+		seen[name] = true
+	}
+	for _, name := range DaemonSockets {
+		if len(name) >= socketRoom {
+			t.Errorf("%q is longer than the kernel compares", name)
+		}
+	}
+	spec, err := bpf.LoadPrivilege()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets, err := bpf.LoadSocket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if spec.Maps["guarded"].KeySize != commRoom || sockets.Maps["daemons"].KeySize != socketRoom {
+		t.Error("the keys have another size in the kernel")
+	}
+	if int(spec.Maps["guarded"].MaxEntries) < len(SecurityTools) || int(sockets.Maps["daemons"].MaxEntries) < len(DaemonSockets) {
+		t.Error("there are more names than the maps hold")
+	}
+}
+
+// A program whose tracepoint no kernel without modules has is left out.
+func TestPruneModuleLoad(t *testing.T) {
+	t.Parallel()
+	spec, err := bpf.LoadKernel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &Kernel{types: btf.NewCache()}
+	k.prune(spec)
+	if got := spec.Programs["kernel_module_load"] != nil; got != k.traces("module_load") {
+		t.Errorf("the program stays: %v", got)
+	}
+}
+
+func TestImpostors(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{"wazuh-logcollec": true, "wazuh-logcollector": false, "falco": true, "": false} {
+		if IsSecurityTool(name) != want {
+			t.Errorf("%q", name)
+		}
+	}
+	for name, want := range map[string]bool{"kworker/0:1": true, "[kthreadd]": true, "sshd": true, "auditd": true, "worker": false, "": false} {
+		if Impersonates(name) != want {
+			t.Errorf("%q", name)
+		}
 	}
 }

@@ -76,18 +76,19 @@ const (
 	Netlink
 )
 
-// Action is what a process did, in the terms of the system call or hook that
-// told it.
+// Action is what a process did; what its arguments mean stands in bpf/action.h.
 type Action struct {
 	Header
 	Kind             ActionKind
-	Result           int32     // of the system call; 0 where a hook has none
-	Args             [6]uint64 // its plain arguments
-	TargetPID        uint32    // process that it was done to; 0: none
+	Result           int32 // of the system call; 0 where a hook has none
+	Args             [6]uint64
+	TargetPID        uint32 // process that it was done to; 0: none
 	TargetUID        uint32
 	TargetStart      uint64 // boot clock, ns; 0: not known
 	Caps             uint64 // effective capabilities afterwards
 	Image            ImagePart
+	MntNS, PidNS     uint32 // afterwards
+	UsrNS            uint32
 	Base, Name       string
 	BaseNew, NameNew string
 	Cut              bool // a text is longer than the record may hold, or could not be read
@@ -100,9 +101,18 @@ func decodeAction(c *cursor, h Header) (*Action, error) {
 	}
 	r.TargetPID, r.TargetUID, r.TargetStart, r.Caps = c.u32(), c.u32(), c.u64(), c.u64()
 	r.Image = c.image()
+	r.MntNS, r.PidNS, r.UsrNS, _ = c.u32(), c.u32(), c.u32(), c.u32()
 	base1, name1, base2, name2 := c.u32(), c.u32(), c.u32(), c.u32()
-	r.Base, r.Name = joinPath(c.tail(base1)), Clean(CString(c.tail(name1)))
-	r.BaseNew, r.NameNew = joinPath(c.tail(base2)), Clean(CString(c.tail(name2)))
+	r.Base, r.Name = c.folder(base1), Clean(CString(c.tail(name1)))
+	r.BaseNew, r.NameNew = c.folder(base2), Clean(CString(c.tail(name2)))
 	r.Cut = h.Flags&(FlagPathCut|FlagUnreadable) != 0
 	return r, c.err()
+}
+
+// folder reads a path that may not be there.
+func (c *cursor) folder(n uint32) string {
+	if n == 0 {
+		return ""
+	}
+	return joinPath(c.tail(n))
 }

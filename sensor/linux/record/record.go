@@ -3,9 +3,9 @@
 //go:build linux
 
 // Package record holds what the sensor's sources on Linux tell of the host:
-// one type for each kind of record, the same whoever made it, and the decoder
-// of the bytes that the kernel programs write (layouts in bpf/picket.h). It
-// reads nothing and knows no kernel.
+// one type for each kind of record, the same whoever made it, the decoder of
+// the bytes that the kernel programs write (layouts in bpf/picket.h), and what
+// the numbers of an action mean. It reads nothing and knows no kernel.
 package record
 
 import (
