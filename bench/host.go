@@ -20,9 +20,10 @@ import (
 
 // HostOptions name the programs that measurements on this host run.
 type HostOptions struct {
-	Server string // path of picketd
-	Sensor string // path of picket-sensor
-	Events int    // how much to do
+	Server  string // path of picketd
+	Sensor  string // path of picket-sensor
+	Events  int    // how much to do
+	through *relay // between sensor and server; nil: nothing
 }
 
 // host is a server and a sensor of this host, in folders of their own.
@@ -58,7 +59,7 @@ func startHost(ctx context.Context, o HostOptions) (*host, error) {
 		return nil, err
 	}
 	h.data = filepath.Join(h.dirs[1], "sensor")
-	enrol := exec.CommandContext(ctx, o.Sensor, "--data", h.data, "enrol", "--server", h.server.Gateway)
+	enrol := exec.CommandContext(ctx, o.Sensor, "--data", h.data, "enrol", "--server", o.gateway(h.server.Gateway))
 	enrol.Env = append(os.Environ(), "PICKET_TOKEN="+token)
 	if out, err := enrol.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("enrol: %w: %s", err, out)

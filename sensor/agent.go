@@ -43,7 +43,7 @@ type Options struct {
 // Timing is how often and how long. Zero values mean the default.
 type Timing struct {
 	Flush       time.Duration // longest wait of an event for its batch: 150 ms
-	Health      time.Duration // between two reports: 15 s
+	Health      time.Duration // between two reports: 30 s
 	Backoff     time.Duration // first pause before connecting again: 500 ms
 	BackoffMax  time.Duration // longest such pause: 1 min
 	RefusedWait time.Duration // pause after the server refused the device: 1 min
@@ -62,7 +62,7 @@ func (t *Timing) setDefaults() {
 		v *time.Duration
 		d time.Duration
 	}{
-		{&t.Flush, 150 * time.Millisecond}, {&t.Health, 15 * time.Second}, {&t.Backoff, 500 * time.Millisecond},
+		{&t.Flush, 150 * time.Millisecond}, {&t.Health, 30 * time.Second}, {&t.Backoff, 500 * time.Millisecond},
 		{&t.BackoffMax, time.Minute}, {&t.RefusedWait, time.Minute}, {&t.Stall, 2 * time.Minute}, {&t.Drain, 3 * time.Second},
 		{&t.Collector, 5 * time.Second}, {&t.CollectMax, 5 * time.Minute}, {&t.Renew, 10 * time.Minute}, {&t.Watch, time.Second}, {&t.Lock, 2 * time.Second}, {&t.Stop, 10 * time.Second},
 	} {

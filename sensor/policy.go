@@ -24,7 +24,7 @@ import (
 // Policy is what the server wants of a sensor. Zero values mean the default.
 type Policy struct {
 	FlushMilliseconds int           `json:"flushMilliseconds,omitempty"` // longest wait of an event for its batch: 10 to 5000, default 150
-	HealthSeconds     int           `json:"healthSeconds,omitempty"`     // between two reports: 5 to 60, default 15
+	HealthSeconds     int           `json:"healthSeconds,omitempty"`     // between two reports: 5 to 60, default 30
 	SpoolBytes        int64         `json:"spoolBytes,omitempty"`        // disk space of the spool: 1 MiB to 64 GiB, default as configured
 	DisabledKinds     []string      `json:"disabledKinds,omitempty"`     // of Kinds: not reported
 	Exclude           Exclusions    `json:"exclude,omitzero"`

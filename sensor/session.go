@@ -4,6 +4,7 @@ package sensor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ type session struct {
 
 	reported   []*wirepb.Note // in the last report
 	reportedAt time.Time
+	hooks      string // as last reported, JSON
 
 	mu       sync.Mutex
 	flight   []sent // oldest first
@@ -342,6 +344,14 @@ func (s *session) sendBatch(now time.Time) (bool, error) {
 
 func (s *session) sendReport() error {
 	h := s.u.a.report()
+	if b, err := json.Marshal(h.Hooks); err == nil {
+		// They are most of a report and change seldom.
+		h.HooksUnchanged = string(b) == s.hooks
+		s.hooks = string(b)
+		if h.HooksUnchanged {
+			h.Hooks = nil
+		}
+	}
 	err := s.put(&wirepb.Up{Kind: &wirepb.Up_Health{Health: h}})
 	s.reported, s.reportedAt = h.Notes, time.Now()
 	return err

@@ -229,6 +229,7 @@ type DeviceHealth struct {
 	Run        uint64    // random per run of the sensor
 	Rung       string
 	Hooks      []picket.Hook
+	KeepHooks  bool              // Hooks says nothing: those of the report before still hold
 	Lost       map[string]uint64 // events lost since that run began, by class
 	InternalIP string
 
@@ -271,8 +272,10 @@ func (h DeviceHealth) apply(r *deviceRow) error {
 	r.Rung = oneLine(h.Rung, maxFact)
 	DeviceFacts{InternalIP: h.InternalIP}.apply(r)
 	r.Suspended, r.ClockChanged = max(r.Suspended, h.Suspended.Microseconds()), max(r.ClockChanged, micros(h.ClockChanged))
-	if err := r.setHooks(h.Hooks); err != nil {
-		return err
+	if !h.KeepHooks {
+		if err := r.setHooks(h.Hooks); err != nil {
+			return err
+		}
 	}
 	var before map[string]uint64
 	run := strconv.FormatUint(h.Run, 10)

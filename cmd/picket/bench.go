@@ -19,15 +19,15 @@ import (
 )
 
 type benchCmd struct {
-	Name     string   `arg:"" help:"detect, ingest, store, sensor, compare or e2e." enum:"detect,ingest,store,sensor,compare,e2e,work"`
-	Events   int      `help:"How much to do (default: depends on the benchmark); rounds of compare."`
+	Name     string   `arg:"" help:"detect, ingest, store, sensor, compare, day or e2e." enum:"detect,ingest,store,sensor,compare,day,e2e,work"`
+	Events   int      `help:"How much to do (default: depends on the benchmark); rounds of compare; seconds of quiet of day."`
 	Against  []string `help:"Sensors to compare with: picket, auditd, auditd+laurel, bpftrace (default: those that are installed)." placeholder:"NAME"`
 	Workload string   `help:"For work, a part of compare: the workload." hidden:""`
 	JSON     bool     `help:"Print one JSON object."`
 }
 
 // defaults is how much each benchmark does when it is not told.
-var defaults = map[string]int{"detect": 500_000, "ingest": 1_000_000, "store": 500_000, "sensor": 30_000, "e2e": 20, "compare": 5}
+var defaults = map[string]int{"detect": 500_000, "ingest": 1_000_000, "store": 500_000, "sensor": 30_000, "e2e": 20, "compare": 5, "day": 120}
 
 // Run measures and prints the result.
 func (b *benchCmd) Run(ctx context.Context, c *console) error {
@@ -40,6 +40,8 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 	switch b.Name {
 	case "compare":
 		return b.compare(ctx, c, host)
+	case "day":
+		return b.day(ctx, c, host)
 	case "work":
 		w, err := bench.DoWork(ctx, b.Workload)
 		if err != nil {
@@ -90,6 +92,25 @@ func (b *benchCmd) compare(ctx context.Context, c *console, host bench.HostOptio
 	for _, f := range r.Footprints {
 		fmt.Fprintf(c.out, "%-14s %10.1f %10.2f %8.2f %12d %8d\n", f.Sensor, float64(f.RSS)/(1<<20), f.CPU, f.Idle, f.Written>>10, f.Lost)
 	}
+	return nil
+}
+
+// day prints what a sensor sends in a day.
+func (b *benchCmd) day(ctx context.Context, c *console, host bench.HostOptions) error {
+	d, err := bench.MeasureDay(ctx, bench.DayOptions{HostOptions: host, Quiet: time.Duration(b.Events) * time.Second,
+		Log: func(format string, args ...any) { fmt.Fprintf(c.err, format+"\n", args...) }})
+	if err != nil {
+		return err
+	}
+	if b.JSON {
+		return json.NewEncoder(c.out).Encode(d)
+	}
+	fmt.Fprintf(c.out, "%-30s %10s %6s %6s  %s\n", "part of a day", "wire bytes", "idle", "busy", "events")
+	for _, h := range d.Habits {
+		fmt.Fprintf(c.out, "%-30s %10.0f %6d %6d  %v\n", h.Name, h.Wire, h.Idle, h.Busy, h.Events)
+	}
+	fmt.Fprintf(c.out, "idle server: %.2f MB and %d events a day; busy: %.2f MB and %d events; lost %d\n",
+		d.IdleWire/1e6, d.IdleEvents, d.BusyWire/1e6, d.BusyEvents, d.Lost)
 	return nil
 }
 

@@ -131,7 +131,7 @@ func (r *registry) Admit(ctx context.Context, id pki.Identity, f *wirepb.Facts, 
 
 // Health implements gateway.Registry.
 func (r *registry) Health(ctx context.Context, id pki.Identity, instance uint64, h *wirepb.Health) ([]event.Row, error) {
-	report := state.DeviceHealth{DeviceID: id.DeviceID, At: r.now(), Run: instance, Rung: h.Rung, Lost: lostEvents(h.Lost)}
+	report := state.DeviceHealth{DeviceID: id.DeviceID, At: r.now(), Run: instance, Rung: h.Rung, Lost: lostEvents(h.Lost), KeepHooks: h.HooksUnchanged}
 	if len(h.IpAddresses) > 0 {
 		report.InternalIP = h.IpAddresses[0]
 	}

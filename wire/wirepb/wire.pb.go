@@ -810,6 +810,7 @@ type Health struct {
 	Notes           []*Note                `protobuf:"bytes,10,rep,name=notes,proto3" json:"notes,omitempty"` // agent-health events since the last report
 	IpAddresses     []string               `protobuf:"bytes,11,rep,name=ip_addresses,json=ipAddresses,proto3" json:"ip_addresses,omitempty"`
 	Clock           *HostClock             `protobuf:"bytes,12,opt,name=clock,proto3" json:"clock,omitempty"`
+	HooksUnchanged  bool                   `protobuf:"varint,13,opt,name=hooks_unchanged,json=hooksUnchanged,proto3" json:"hooks_unchanged,omitempty"` // since the last report of this connection: hooks is left out
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -926,6 +927,13 @@ func (x *Health) GetClock() *HostClock {
 		return x.Clock
 	}
 	return nil
+}
+
+func (x *Health) GetHooksUnchanged() bool {
+	if x != nil {
+		return x.HooksUnchanged
+	}
+	return false
 }
 
 type Hook struct {
@@ -1686,7 +1694,7 @@ const file_wire_wire_proto_rawDesc = "" +
 	"\x05Batch\x12\x17\n" +
 	"\aboot_id\x18\x01 \x01(\tR\x06bootId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x18\n" +
-	"\apayload\x18\x03 \x01(\fR\apayload\"\xd2\x04\n" +
+	"\apayload\x18\x03 \x01(\fR\apayload\"\xfb\x04\n" +
 	"\x06Health\x12\x17\n" +
 	"\atime_us\x18\x01 \x01(\x03R\x06timeUs\x12\x12\n" +
 	"\x04rung\x18\x02 \x01(\tR\x04rung\x12*\n" +
@@ -1702,7 +1710,8 @@ const file_wire_wire_proto_rawDesc = "" +
 	"\x05notes\x18\n" +
 	" \x03(\v2\x14.picket.wire.v1.NoteR\x05notes\x12!\n" +
 	"\fip_addresses\x18\v \x03(\tR\vipAddresses\x12/\n" +
-	"\x05clock\x18\f \x01(\v2\x19.picket.wire.v1.HostClockR\x05clock\x1a9\n" +
+	"\x05clock\x18\f \x01(\v2\x19.picket.wire.v1.HostClockR\x05clock\x12'\n" +
+	"\x0fhooks_unchanged\x18\r \x01(\bR\x0ehooksUnchanged\x1a9\n" +
 	"\vEventsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a7\n" +
