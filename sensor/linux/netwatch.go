@@ -7,6 +7,7 @@ package linux
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -47,6 +48,9 @@ func openFirewall(c *Collector) (*source, error) {
 	s := &source{hook: picket.Hook{Kind: "firewall", Rung: "netlink",
 		BlindSpot: "rules of other network namespaces than the host's; which rules the old iptables changes; what a rule says"}}
 	f, err := netlink.OpenFirewall(func(n uint64) { c.lost.add("netlink.firewall", n) })
+	if errors.Is(err, unix.EPROTONOSUPPORT) {
+		return nil, nil // a kernel that cannot filter: there are no rules to change
+	}
 	if err != nil {
 		return s, err
 	}
