@@ -16,7 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var families = []string{"process", "processold", "file", "fileold", "network", "dns", "stream",
+var families = []string{"process", "processold", "file", "fileold", "filelsm", "filefentry", "filekprobe", "filekprobeold",
+	"network", "dns", "stream",
 	"attribute", "image", "privilege", "kernel", "socket"}
 
 // object reads a committed object, of this architecture or the other.

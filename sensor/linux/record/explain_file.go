@@ -45,7 +45,7 @@ func (t *Told) mode(r *Action) {
 	mode := r.Args[0] & 0o7777
 	t.Action = "FilePermissionsModified"
 	t.Extra["Mode"] = octal(mode)
-	var added uint64 = mode
+	added := mode
 	if r.Args[2] != 0 {
 		t.Extra["PreviousMode"] = octal(r.Args[1] & 0o7777)
 		added = mode &^ r.Args[1]
