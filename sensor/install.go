@@ -167,6 +167,7 @@ WatchdogSec=120
 TimeoutStopSec=20
 OOMScoreAdjust=-500
 MemoryMax=512M
+CPUQuota=150%%
 TasksMax=128
 LimitNOFILE=65536
 LimitMEMLOCK=infinity

@@ -89,6 +89,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	s.relink.Stop()
 	kernel.MountTracefs() // the collector may not mount
+	if how, err := bound(cgroupRoot, os.Getpid()); err != nil {
+		o.Log.Warn("there are no hard limits on processor and memory", "confined", how, "error", err)
+	} else if how != "" {
+		o.Log.Info("limits on processor and memory are in force", "control groups", how)
+	}
 	var err error
 	if s.folder, err = adopt(o.Dir, *s.user); err != nil {
 		return err
