@@ -9,6 +9,7 @@ import (
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/sensor/linux"
 	"github.com/picket-edr/picket/sensor/linux/budget"
+	"github.com/picket-edr/picket/sensor/linux/facts"
 	"github.com/picket-edr/picket/wire/wirepb"
 )
 
@@ -56,7 +57,7 @@ func (h *hostCollector) Usage() Usage {
 
 // HostFacts describes this host.
 func HostFacts() *wirepb.Facts {
-	f := linux.HostFacts()
+	f := facts.Read()
 	return &wirepb.Facts{
 		HostName: f.HostName, OsPlatform: f.OSPlatform, OsDistribution: f.Distribution, OsVersion: f.OSVersion,
 		Architecture: f.Architecture, KernelVersion: f.Kernel, SensorVersion: picket.Version, MachineId: f.MachineID,

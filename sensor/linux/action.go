@@ -9,7 +9,9 @@ import (
 
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/kernel"
+	"github.com/picket-edr/picket/sensor/linux/persist"
 	"github.com/picket-edr/picket/sensor/linux/record"
+	"golang.org/x/sys/unix"
 )
 
 // onAction tells what else a process did.
@@ -85,7 +87,14 @@ func (c *Collector) attributeRow(r *record.Action, t *record.Told, p *process) {
 		row.FileOwnerUserId = event.LongOf(int64(i.UID))
 	}
 	row.AdditionalFields = toJSON(t.Extra)
-	c.out.push(row, nil, actorImage(p), false)
+	var own *image
+	if r.Kind == record.Chmod && r.Image.Mode&0o111 != 0 && r.Image.Mode&unix.S_IFMT == unix.S_IFREG && r.Image.Nlink > 0 {
+		own = c.hash.get(r.Image, t.Path, 0, runnable) // it can be run from now on
+	}
+	c.out.push(row, own, actorImage(p), own != nil && c.hash.backlog() <= hashBacklog)
+	if r.Kind == record.Chmod || r.Kind == record.Chown {
+		c.watch(persist.Change{Op: persist.Attributes, Path: t.Path}, row.Timestamp, p)
+	}
 }
 
 // imageRow tells that a process mapped a file as code.

@@ -10,17 +10,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
 	"github.com/picket-edr/picket/sensor/linux/container"
+	"github.com/picket-edr/picket/sensor/linux/facts"
 	"github.com/picket-edr/picket/sensor/linux/kernel"
 	"github.com/picket-edr/picket/sensor/linux/logon"
 	"github.com/picket-edr/picket/sensor/linux/procfs"
@@ -105,9 +104,9 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.BootID == "" {
-		o.BootID = bootID()
+		o.BootID = facts.BootID()
 	}
-	c := assemble(o, hostName(), newUsers("/etc/passwd", "/etc/group"), o.ContainerRoot, logon.HostPaths())
+	c := assemble(o, facts.HostName(), newUsers("/etc/passwd", "/etc/group"), o.ContainerRoot, logon.HostPaths())
 	c.pidNS = procfs.OwnPidNamespace()
 	c.clock.sync()
 	c.booted = event.Time(c.clock.offset.Load() / 1000)
@@ -489,16 +488,4 @@ func (b *beat) at(now time.Time) {
 		b.flows = now
 		b.c.sweepFlows()
 	}
-}
-
-func bootID() string {
-	return strings.TrimSpace(string(readSome("/proc/sys/kernel/random/boot_id", 128)))
-}
-
-func hostName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return ""
-	}
-	return strings.ToLower(record.Clean(name))
 }

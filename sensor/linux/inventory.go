@@ -12,6 +12,7 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/facts"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -68,7 +69,7 @@ func equalRows(a, b []event.DeviceNetworkInfo) bool {
 
 // deviceInfo describes the host, without a time so that two can be compared.
 func (c *Collector) deviceInfo() event.DeviceInfo {
-	f := HostFacts()
+	f := facts.Read()
 	return event.DeviceInfo{
 		ClientVersion: picket.Version, OSArchitecture: f.Architecture, OSPlatform: f.OSPlatform, OSVersion: f.OSVersion,
 		OSDistribution: f.Distribution, OSVersionInfo: f.Kernel, OnboardingStatus: "Onboarded", DeviceCategory: "Endpoint",
@@ -93,8 +94,8 @@ func networkInfo() []event.DeviceNetworkInfo {
 	if err != nil {
 		return nil
 	}
-	servers, domain := resolvers(readSome("/etc/resolv.conf", 64<<10))
-	routes := gateways(readSome("/proc/net/route", 1<<20))
+	servers, domain := facts.Resolvers(readSome("/etc/resolv.conf", 64<<10))
+	routes := facts.Gateways(readSome("/proc/net/route", 1<<20))
 	var out []event.DeviceNetworkInfo
 	for _, a := range adapters {
 		row := event.DeviceNetworkInfo{
@@ -108,7 +109,7 @@ func networkInfo() []event.DeviceNetworkInfo {
 			row.TunnelType = "Other"
 		}
 		var addrs []map[string]any
-		for _, p := range prefixes(a) {
+		for _, p := range facts.Prefixes(a) {
 			addrs = append(addrs, map[string]any{"IPAddress": p.Addr().String(), "SubnetPrefix": p.Bits(), "AddressType": record.AddressKind(p.Addr())})
 		}
 		row.IPAddresses = anyJSON(addrs)
@@ -134,7 +135,7 @@ func adapterType(a net.Interface) string {
 	if _, err := os.Stat(dir + "/tun_flags"); err == nil {
 		return "Tunnel"
 	}
-	switch oneLine(dir + "/type") {
+	switch facts.OneLine(dir + "/type") {
 	case "1":
 		return "Ethernet"
 	case "768", "769", "776", "778", "823", "65534":

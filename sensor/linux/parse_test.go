@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/picket-edr/picket/sensor/linux/procfs"
 )
@@ -57,42 +56,6 @@ func TestUsersFollowTheFile(t *testing.T) {
 	}
 }
 
-func TestHostParsers(t *testing.T) {
-	t.Parallel()
-	d, v := osRelease([]byte("NAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nID=debian\n# no\n"))
-	if d != "Debian" || v != "12" {
-		t.Errorf("got %q %q", d, v)
-	}
-	if d, v := osRelease([]byte("ID='weird'\nNAME='Weird OS'\nVERSION_ID=3")); d != "Weird OS" || v != "3" {
-		t.Errorf("got %q %q", d, v)
-	}
-	servers, domain := resolvers([]byte("# x\nnameserver 192.0.2.53\nnameserver broken\nnameserver fe80::1%eth0\nsearch corp.test other\n"))
-	if diff := cmp.Diff([]string{"192.0.2.53", "fe80::1%eth0"}, servers); diff != "" || domain != "corp.test" {
-		t.Errorf("%s %q", diff, domain)
-	}
-	routes := []byte("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n" +
-		"eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\neth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n")
-	if got := defaultInterface(routes); got != "eth0" {
-		t.Errorf("default interface %q", got)
-	}
-	if diff := cmp.Diff(map[string][]string{"eth0": {"192.0.2.1"}}, gateways(routes)); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestHostFacts(t *testing.T) {
-	t.Parallel()
-	f := HostFacts()
-	if f.HostName == "" || f.OSPlatform != "Linux" || f.Kernel == "" || f.BootID == "" || f.Processors < 1 || f.MemoryBytes <= 0 || f.BootTime == 0 {
-		t.Errorf("facts are missing: %+v", f)
-	}
-	for _, ip := range f.IPs {
-		if a, err := netip.ParseAddr(ip); err != nil || a.IsLoopback() {
-			t.Errorf("address %q", ip)
-		}
-	}
-}
-
 func FuzzProcFiles(f *testing.F) {
 	for _, seed := range []string{
 		"root:x:0:0:::", "8:pids:/docker/x\n0::/", "42 (a) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 2 3",
@@ -103,10 +66,6 @@ func FuzzProcFiles(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		parsePasswd(b)
 		parseAdmins(b)
-		osRelease(b)
-		resolvers(b)
-		gateways(b)
-		defaultInterface(b)
 		if p := procfs.CgroupPath(b); !strings.HasPrefix(p, "/") {
 			t.Fatalf("control group %q", p)
 		}

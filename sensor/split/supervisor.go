@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/picket-edr/picket"
-	"github.com/picket-edr/picket/sensor/linux"
+	"github.com/picket-edr/picket/sensor/linux/facts"
 	"github.com/picket-edr/picket/sensor/linux/kernel"
 )
 
@@ -247,7 +247,7 @@ func (s *supervisor) start(c *child) error {
 	l := launch{role: c.role, env: environment()}
 	m := message{Kind: "start", Config: s.o.Config}
 	if c == &s.agent {
-		l.user, l.folder, m.Machine = s.user, s.folder, linux.HostFacts().HardwareUUID
+		l.user, l.folder, m.Machine = s.user, s.folder, facts.Read().HardwareUUID
 	} else {
 		l.keep = mayCollect()
 		if err := s.newPage(); err != nil {

@@ -2,24 +2,29 @@
 
 //go:build linux
 
-package linux
+// Package facts reads what a Linux host says of itself: its name, system,
+// hardware, addresses, name servers. It asks files and the kernel, never the
+// network.
+package facts
 
 import (
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"github.com/picket-edr/picket/sensor/linux/record"
 	"github.com/picket-edr/picket/sensor/linux/sockets"
 	"golang.org/x/sys/unix"
 )
 
-// Facts is what a host says of itself.
-type Facts struct {
+// Host is what a host says of itself.
+type Host struct {
 	HostName     string // lower case
 	OSPlatform   string // always Linux
 	Distribution string // Debian, Ubuntu, RedHatEnterpriseLinux, ...
@@ -37,16 +42,16 @@ type Facts struct {
 	BootTime     event.Time
 }
 
-// HostFacts reads the facts; what cannot be read is empty.
-func HostFacts() Facts {
-	f := Facts{HostName: hostName(), OSPlatform: "Linux", Architecture: runtime.GOARCH, BootID: bootID(), Processors: runtime.NumCPU()}
-	release := readSome("/etc/os-release", 64<<10)
+// Read reads the facts; what cannot be read is empty.
+func Read() Host {
+	f := Host{HostName: HostName(), OSPlatform: "Linux", Architecture: runtime.GOARCH, BootID: BootID(), Processors: runtime.NumCPU()}
+	release := procfs.ReadSome("/etc/os-release", 64<<10)
 	if release == nil {
-		release = readSome("/usr/lib/os-release", 64<<10)
+		release = procfs.ReadSome("/usr/lib/os-release", 64<<10)
 	}
 	f.Distribution, f.OSVersion = osRelease(release)
 	if f.Distribution == "Debian" {
-		if exact := oneLine("/etc/debian_version"); exact != "" && exact[0] >= '0' && exact[0] <= '9' {
+		if exact := OneLine("/etc/debian_version"); exact != "" && exact[0] >= '0' && exact[0] <= '9' {
 			f.OSVersion = exact
 		}
 	}
@@ -54,22 +59,42 @@ func HostFacts() Facts {
 	if unix.Uname(&u) == nil {
 		f.Kernel = record.Clean(unix.ByteSliceToString(u.Release[:]))
 	}
-	f.MachineID = oneLine("/etc/machine-id")
-	f.HardwareUUID = strings.ToLower(oneLine("/sys/class/dmi/id/product_uuid"))
-	f.Vendor, f.Model = oneLine("/sys/class/dmi/id/sys_vendor"), oneLine("/sys/class/dmi/id/product_name")
+	f.MachineID = OneLine("/etc/machine-id")
+	f.HardwareUUID = strings.ToLower(OneLine("/sys/class/dmi/id/product_uuid"))
+	f.Vendor, f.Model = OneLine("/sys/class/dmi/id/sys_vendor"), OneLine("/sys/class/dmi/id/product_name")
 	f.IPs = hostAddresses()
 	var si unix.Sysinfo_t
 	if unix.Sysinfo(&si) == nil {
 		f.MemoryBytes = int64(si.Totalram) * int64(si.Unit)
 	}
-	c := clock{}
-	c.sync()
-	f.BootTime = event.Time(c.offset.Load() / 1000)
+	f.BootTime = bootTime()
 	return f
 }
 
-func oneLine(name string) string {
-	line, _, _ := strings.Cut(string(readSome(name, 4096)), "\n")
+// bootTime is when the host started, by its clock of now.
+func bootTime() event.Time {
+	var wall, boot unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &wall) != nil {
+		return 0
+	}
+	return event.Time((wall.Nano() - boot.Nano()) / 1000)
+}
+
+// BootID names the boot, as the kernel does.
+func BootID() string { return OneLine("/proc/sys/kernel/random/boot_id") }
+
+// HostName is the name of the host, lower case.
+func HostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(record.Clean(name))
+}
+
+// OneLine reads the first line of a small file; what cannot be read is empty.
+func OneLine(name string) string {
+	line, _, _ := strings.Cut(string(procfs.ReadSome(name, 4096)), "\n")
 	return record.Clean(strings.TrimSpace(line))
 }
 
@@ -90,7 +115,7 @@ func osRelease(b []byte) (distribution, version string) {
 // keyValues reads lines KEY=value, the value bare or in quotes.
 func keyValues(b []byte) map[string]string {
 	out := map[string]string{}
-	for line := range lines(b) {
+	for line := range strings.Lines(string(b)) {
 		key, value, ok := strings.Cut(line, "=")
 		if !ok || key == "" || key[0] == '#' {
 			continue
@@ -109,13 +134,13 @@ func hostAddresses() []string {
 	if err != nil {
 		return nil
 	}
-	first := defaultInterface(readSome("/proc/net/route", 1<<20))
+	first := defaultInterface(procfs.ReadSome("/proc/net/route", 1<<20))
 	var out []string
 	for _, a := range adapters {
 		if a.Flags&net.FlagUp == 0 || a.Flags&net.FlagLoopback != 0 {
 			continue
 		}
-		for _, p := range prefixes(a) {
+		for _, p := range Prefixes(a) {
 			if p.Addr().IsLinkLocalUnicast() {
 				continue
 			}
@@ -129,7 +154,8 @@ func hostAddresses() []string {
 	return out
 }
 
-func prefixes(a net.Interface) []netip.Prefix {
+// Prefixes are the addresses of an interface.
+func Prefixes(a net.Interface) []netip.Prefix {
 	addrs, err := a.Addrs()
 	if err != nil {
 		return nil
@@ -146,7 +172,7 @@ func prefixes(a net.Interface) []netip.Prefix {
 // defaultInterface finds the interface of the default route in the text of
 // /proc/net/route.
 func defaultInterface(b []byte) string {
-	for line := range lines(b) {
+	for line := range strings.Lines(string(b)) {
 		if f := strings.Fields(line); len(f) >= 8 && f[1] == "00000000" && f[7] == "00000000" {
 			return f[0]
 		}
@@ -154,10 +180,10 @@ func defaultInterface(b []byte) string {
 	return ""
 }
 
-// gateways lists the IPv4 gateways of each interface from the same text.
-func gateways(b []byte) map[string][]string {
+// Gateways lists the IPv4 gateways of each interface from the same text.
+func Gateways(b []byte) map[string][]string {
 	out := map[string][]string{}
-	for line := range lines(b) {
+	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
 		if len(f) < 8 || f[1] != "00000000" || f[2] == "00000000" {
 			continue
@@ -169,9 +195,9 @@ func gateways(b []byte) map[string][]string {
 	return out
 }
 
-// resolvers reads name servers and search domain from resolv.conf.
-func resolvers(b []byte) (servers []string, domain string) {
-	for line := range lines(b) {
+// Resolvers reads name servers and search domain from resolv.conf.
+func Resolvers(b []byte) (servers []string, domain string) {
+	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
 		if len(f) < 2 {
 			continue
