@@ -12,6 +12,8 @@
 package guest
 
 import (
+	"slices"
+
 	"github.com/picket-edr/picket/event"
 )
 
@@ -34,6 +36,35 @@ type Gap struct {
 	Kernel string // Name of a vmtest.Kernel
 	Rung   string
 	Why    string
+}
+
+// Lack is a rung that does not attach on a kernel; "": none of the hook does.
+type Lack struct {
+	Kernel, Hook, Rung string
+	Why                string
+}
+
+const (
+	noLoops   = "before 5.17 no program can loop over a function"
+	noModules = "Debian has nfnetlink in a module, and guests load none"
+)
+
+// Lacks are the rungs that a kernel lacks. That nothing else is missing is
+// tested.
+var Lacks = []Lack{
+	{"5.10", "process", "tracepoint", noLoops},
+	{"5.10", "file", "lsm", noLoops},
+	{"5.10", "file", "fentry", noLoops},
+	{"5.10", "file", "kprobe", noLoops},
+	{"5.10", "file", "tracepoint", noLoops},
+	{"5.10", "firewall", "", noModules},
+	{"6.1", "firewall", "", noModules},
+}
+
+// lacks reports whether a kernel is known to lack the rung that was asked for,
+// "" being the best.
+func lacks(kernel, hook, rung string) bool {
+	return slices.ContainsFunc(Lacks, func(l Lack) bool { return l.Hook == hook && l.Kernel == kernel && l.Rung == rung })
 }
 
 // Match reports whether a row, whose table, action and acting process are the
@@ -85,11 +116,7 @@ func concat(families ...[]Kind) []Kind {
 
 // claimed reports whether a rung should see the kind on a kernel, and why not.
 func (k Kind) claimed(kernel, rung string) (bool, string) {
-	found := false
-	for _, r := range k.Rungs {
-		found = found || r == rung
-	}
-	if !found {
+	if !slices.Contains(k.Rungs, rung) {
 		return false, ""
 	}
 	for _, g := range k.Gaps {

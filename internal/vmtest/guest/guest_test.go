@@ -145,6 +145,18 @@ func TestProblems(t *testing.T) {
 		{Kind: "unheard of", Rung: "off"},
 	}}
 	r.Hooks = []picket.Hook{{Kind: "dns", Error: "too old"}, {Kind: "file", Attached: true, Error: "not the best"}, {Kind: "logon"}}
+	lacking := Report{Rungs: map[string]string{"file": "fentry"}, Hooks: []picket.Hook{{Kind: "file", Error: "unknown"}},
+		Results: []Result{{Kind: "file created", Rung: "off"}}}
+	if got := lacking.Problems("5.10"); len(got) != 0 {
+		t.Errorf("what 5.10 is known to lack: %q", got)
+	}
+	if got := lacking.Problems("6.1"); len(got) != 2 {
+		t.Errorf("what 6.1 must not lack: %q", got)
+	}
+	lacking.Hooks[0] = picket.Hook{Kind: "file", Rung: "fentry", Attached: true}
+	if got := lacking.Problems("5.10"); len(got) != 1 {
+		t.Errorf("what works all the same: %q", got)
+	}
 	got := r.Problems("6.1")
 	if len(got) != 6 {
 		t.Errorf("%d problems: %q", len(got), got)

@@ -66,6 +66,23 @@ func pageHook(b *strings.Builder, hook string) {
 		}
 		fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
 	}
+	pageLacks(b, hook)
+}
+
+// pageLacks names the kernels that lack a rung of a hook.
+func pageLacks(b *strings.Builder, hook string) {
+	for _, k := range vmtest.Kernels {
+		var rungs []string
+		why := ""
+		for _, l := range Lacks {
+			if l.Hook == hook && l.Kernel == k.Name {
+				rungs, why = append(rungs, "`"+l.Rung+"`"), l.Why
+			}
+		}
+		if len(rungs) > 0 {
+			fmt.Fprintf(b, "\nOn %s there is no %s: %s.\n", k.Name, strings.Join(rungs, ", "), why)
+		}
+	}
 }
 
 // cell says whether a rung sees a kind.

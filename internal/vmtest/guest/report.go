@@ -19,8 +19,12 @@ func (r Report) Problems(kernel string) []string {
 		out = append(out, r.Round+": "+r.Error)
 	}
 	for _, h := range r.Hooks {
-		if kernel != "" && !h.Attached && h.Error != "" {
+		lacking := lacks(kernel, h.Kind, r.Rungs[h.Kind])
+		if kernel != "" && !h.Attached && h.Error != "" && !lacking {
 			out = append(out, fmt.Sprintf("%s: hook %s: %s", r.Round, h.Kind, h.Error))
+		}
+		if kernel != "" && h.Attached && lacking {
+			out = append(out, fmt.Sprintf("%s: hook %s: %s works, although it is said to be lacking", r.Round, h.Kind, h.Rung))
 		}
 	}
 	add := func(res Result, what string) {
@@ -37,7 +41,7 @@ func (r Report) Problems(kernel string) []string {
 		case res.Error != "":
 			add(res, res.Error)
 		case kernel != "" && res.Rung == "off":
-			if lacks, _ := Kinds[i].claimed(kernel, Kinds[i].Rungs[0]); lacks {
+			if !lacks(kernel, Kinds[i].Hook, r.Rungs[Kinds[i].Hook]) {
 				add(res, "no rung works")
 			}
 		case want && !res.Seen:

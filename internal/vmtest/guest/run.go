@@ -24,7 +24,8 @@ import (
 // Report is what came of one round.
 type Report struct {
 	Round   string
-	Error   string `json:",omitempty"` // why the collector did not work
+	Rungs   map[string]string `json:",omitempty"` // that were asked for
+	Error   string            `json:",omitempty"` // why the collector did not work
 	Hooks   []picket.Hook
 	Results []Result
 	Lost    map[string]uint64
@@ -114,12 +115,15 @@ func (r Round) Run(ctx context.Context, kernel, below string) (Report, error) {
 			return ok && p.IsSnapshot && p.ProcessId == int64(os.Getpid())
 		}) != nil
 	})
-	report := Report{Round: r.Name, Hooks: c.Hooks()}
+	report := Report{Round: r.Name, Rungs: r.Rungs, Hooks: c.Hooks()}
 	acts := make([]*Act, len(kinds))
 	report.Results = make([]Result, len(kinds))
 	for i, k := range kinds {
 		res := &report.Results[i]
 		res.Kind, res.Rung = k.Name, rungOf(report.Hooks, k.Hook)
+		if res.Rung == "off" {
+			continue // nothing could see it
+		}
 		if acts[i], err = k.do(ctx, below); err != nil {
 			res.Error = err.Error()
 		}
@@ -135,6 +139,9 @@ func (r Round) Run(ctx context.Context, kernel, below string) (Report, error) {
 	stop()
 	err = <-ended // whatever the rings held is passed on now
 	for i, k := range kinds {
+		if acts[i] == nil {
+			continue
+		}
 		if row := w.find(k.told(acts[i])); row != nil {
 			report.Results[i].Seen, report.Results[i].Row = true, columns(row)
 		}
