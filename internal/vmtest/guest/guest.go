@@ -59,6 +59,7 @@ var Lacks = []Lack{
 	{"5.10", "file", "tracepoint", noLoops},
 	{"5.10", "firewall", "", noModules},
 	{"6.1", "firewall", "", noModules},
+	{"6.12", "firewall", "", noModules},
 }
 
 // lacks reports whether a kernel is known to lack the rung that was asked for,
