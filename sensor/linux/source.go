@@ -10,8 +10,8 @@ import (
 	"slices"
 
 	"github.com/picket-edr/picket"
-	"github.com/picket-edr/picket/sensor/linux/connector"
 	"github.com/picket-edr/picket/sensor/linux/fanotify"
+	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"github.com/picket-edr/picket/sensor/linux/sockets"
 )
 
@@ -115,7 +115,7 @@ func openConnector(c *Collector) (*source, error) {
 	}
 	s := &source{hook: picket.Hook{Kind: "process", Rung: "connector",
 		BlindSpot: "image, arguments and directory of processes that end at once; what a process was before it ran another image; other process-id and network namespaces when the sensor runs in one"}}
-	p, err := connector.Open(c.proc, func(n uint64) { c.lost.add("connector.process", n) })
+	p, err := procfs.OpenConnector(c.proc, func(n uint64) { c.lost.add("connector.process", n) })
 	if err != nil {
 		return s, err
 	}
@@ -130,7 +130,7 @@ func openPoll(c *Collector) (*source, error) {
 	return &source{
 		hook: picket.Hook{Kind: "process", Rung: "proc",
 			BlindSpot: "processes that live less than a fifth of a second, exit codes, and images that a process runs under the name that it had"},
-		run: (&connector.Poll{Proc: c.proc, Now: c.clock.now}).Run,
+		run: (&procfs.Poll{Proc: c.proc, Now: c.clock.now}).Run,
 	}, nil
 }
 

@@ -8,6 +8,7 @@
 package facts
 
 import (
+	"iter"
 	"net"
 	"net/netip"
 	"os"
@@ -115,7 +116,7 @@ func osRelease(b []byte) (distribution, version string) {
 // keyValues reads lines KEY=value, the value bare or in quotes.
 func keyValues(b []byte) map[string]string {
 	out := map[string]string{}
-	for line := range strings.Lines(string(b)) {
+	for line := range lines(b) {
 		key, value, ok := strings.Cut(line, "=")
 		if !ok || key == "" || key[0] == '#' {
 			continue
@@ -172,7 +173,7 @@ func Prefixes(a net.Interface) []netip.Prefix {
 // defaultInterface finds the interface of the default route in the text of
 // /proc/net/route.
 func defaultInterface(b []byte) string {
-	for line := range strings.Lines(string(b)) {
+	for line := range lines(b) {
 		if f := strings.Fields(line); len(f) >= 8 && f[1] == "00000000" && f[7] == "00000000" {
 			return f[0]
 		}
@@ -183,7 +184,7 @@ func defaultInterface(b []byte) string {
 // Gateways lists the IPv4 gateways of each interface from the same text.
 func Gateways(b []byte) map[string][]string {
 	out := map[string][]string{}
-	for line := range strings.Lines(string(b)) {
+	for line := range lines(b) {
 		f := strings.Fields(line)
 		if len(f) < 8 || f[1] != "00000000" || f[2] == "00000000" {
 			continue
@@ -197,7 +198,7 @@ func Gateways(b []byte) map[string][]string {
 
 // Resolvers reads name servers and search domain from resolv.conf.
 func Resolvers(b []byte) (servers []string, domain string) {
-	for line := range strings.Lines(string(b)) {
+	for line := range lines(b) {
 		f := strings.Fields(line)
 		if len(f) < 2 {
 			continue
@@ -213,3 +214,6 @@ func Resolvers(b []byte) (servers []string, domain string) {
 	}
 	return servers, domain
 }
+
+// lines yields the lines of a file without their ends.
+func lines(b []byte) iter.Seq[string] { return strings.SplitSeq(string(b), "\n") }

@@ -5,8 +5,9 @@
 // Package procfs makes records of processes out of /proc: what a sensor has
 // where the kernel runs no programs for it. All of it is read after the fact,
 // from a process that may have ended, or have become another: the start time
-// tells them apart. It never waits for another process's memory longer than
-// the reader that it is given does.
+// tells them apart. Where the kernel sends messages about processes it listens
+// to them, and where it does not it looks again and again. It never waits for
+// another process's memory longer than the reader that it is given does.
 package procfs
 
 import (

@@ -2,13 +2,12 @@
 
 //go:build linux
 
-package connector
+package procfs
 
 import (
 	"context"
 	"time"
 
-	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -18,7 +17,7 @@ const PollEvery = 200 * time.Millisecond
 // Poll finds processes that start and end by looking through /proc. Those that
 // come and go between two looks are never seen.
 type Poll struct {
-	Proc  *procfs.FS
+	Proc  *FS
 	Now   func() uint64 // boot clock, ns
 	known map[uint32]seen
 }

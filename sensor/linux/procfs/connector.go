@@ -2,12 +2,7 @@
 
 //go:build linux
 
-// Package connector collects processes where no programs may be loaded into
-// the kernel: by the process events connector, and where that is missing too
-// by looking through /proc again and again. Both learn of an event after it
-// happened and read the rest from /proc, so a process that ends at once keeps
-// its secrets. What the connector loses it knows: its messages are numbered.
-package connector
+package procfs
 
 import (
 	"context"
@@ -16,7 +11,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/sys/unix"
 )
@@ -33,18 +27,19 @@ const (
 )
 
 const (
-	headerSize    = 16 + 20 + 16 // netlink, connector, event
+	eventHeader   = 16 + 20 + 16 // netlink, connector, event
 	listen        = 1            // PROC_CN_MCAST_LISTEN
 	receiveBuffer = 16 << 20
-	tickNs        = 1e9 / 100
 	maxStarts     = 1 << 17
 )
 
-// Connector receives the kernel's messages about processes.
+// Connector receives the kernel's messages about processes. It learns of an
+// event after it happened and reads the rest from /proc, so a process that ends
+// at once keeps its secrets. What it loses it knows: messages are numbered.
 type Connector struct {
 	file   *os.File
 	conn   syscallConn
-	proc   *procfs.FS
+	proc   *FS
 	offset int64 // ns from the monotonic to the boot clock
 	next   map[uint32]uint32
 	starts map[uint32]uint64
@@ -55,10 +50,10 @@ type syscallConn interface {
 	Read(f func(fd uintptr) bool) error
 }
 
-// Open subscribes to the kernel's messages. It fails where the kernel has no
+// OpenConnector subscribes to the kernel's messages. It fails where the kernel has no
 // connector, and outside of the first network and process-id namespace. lost
 // is told of messages that did not arrive.
-func Open(proc *procfs.FS, lost func(n uint64)) (*Connector, error) {
+func OpenConnector(proc *FS, lost func(n uint64)) (*Connector, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_CONNECTOR)
 	if err != nil {
 		return nil, fmt.Errorf("open the process connector: %w", err)
@@ -143,7 +138,7 @@ func (c *Connector) running() map[uint32]uint64 {
 
 // message turns the bytes of one datagram into records.
 func (c *Connector) message(b []byte, emit func(any) bool) {
-	if len(b) < headerSize {
+	if len(b) < eventHeader {
 		return
 	}
 	u32 := func(at int) uint32 {
@@ -159,7 +154,7 @@ func (c *Connector) message(b []byte, emit func(any) bool) {
 	c.count(cpu, u32(24))
 	e := event{what: what, at: uint64(int64(binary.NativeEndian.Uint64(b[44:])) + c.offset)}
 	for i := range e.data {
-		e.data[i] = u32(headerSize + 4*i)
+		e.data[i] = u32(eventHeader + 4*i)
 	}
 	c.handle(&e, emit)
 }
