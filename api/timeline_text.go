@@ -100,6 +100,8 @@ func sentence(it store.Item) string {
 		return "The device described itself"
 	case it.Table == "DeviceNetworkInfo":
 		return fmt.Sprintf("Network adapter %s is %s", cmp.Or(f["NetworkAdapterName"], "without name"), strings.ToLower(cmp.Or(f["NetworkAdapterStatus"], "unknown")))
+	case it.Table == "DeviceEvents" && f["ActionType"] == "ScriptContent":
+		return scriptSentence(f) + suffix(f)
 	case !ok:
 		return cmp.Or(f["ActionType"], it.Table)
 	}

@@ -18,7 +18,7 @@ import (
 
 var families = []string{"process", "processold", "file", "fileold", "filelsm", "filefentry", "filekprobe", "filekprobeold",
 	"network", "dns", "stream",
-	"attribute", "image", "privilege", "kernel", "socket"}
+	"attribute", "image", "privilege", "kernel", "socket", "script"}
 
 // object reads a committed object, of this architecture or the other.
 func object(t *testing.T, name string) *ebpf.CollectionSpec {
@@ -77,7 +77,7 @@ func TestArchitecturesHoldTheSamePrograms(t *testing.T) {
 func TestLoadersReturnTheirObjects(t *testing.T) {
 	load := map[string]func() (*ebpf.CollectionSpec, error){
 		"process_exec": LoadProcess, "file_close": LoadFile, "network_state": LoadNetwork, "udp_egress": LoadDNS,
-		"attribute_chmod": LoadAttribute, "image_mmap": LoadImage, "privilege_signal": LoadPrivilege, "kernel_bpf": LoadKernel, "socket_connect": LoadSocket,
+		"attribute_chmod": LoadAttribute, "image_mmap": LoadImage, "privilege_signal": LoadPrivilege, "kernel_bpf": LoadKernel, "socket_connect": LoadSocket, "script_readline": LoadScript,
 	}
 	for program, f := range load {
 		spec, err := f()

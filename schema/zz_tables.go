@@ -1136,7 +1136,7 @@ var Tables = []*Table{
 			{Name: "ScheduledTaskEnabled", Doc: "A systemd timer was set to start by itself.", Fill: []string{"linux"}},
 			{Name: "ScheduledTaskUpdated", Doc: "A task that runs by time was changed.", Fill: []string{"linux"}},
 			{Name: "ScreenshotTaken", Doc: "Screenshot Taken.", Fill: nil},
-			{Name: "ScriptContent", Doc: "Script Content.", Fill: nil},
+			{Name: "ScriptContent", Doc: "A line was typed into a shell, or a script file was run: AdditionalFields.ScriptContent holds it, without secrets.", Fill: []string{"linux"}},
 			{Name: "ScriptContentScan", Doc: "Script Content Scan.", Fill: nil},
 			{Name: "SecurityGroupCreated", Doc: "A local group was created.", Fill: []string{"linux"}},
 			{Name: "SecurityGroupDeleted", Doc: "A local group was removed.", Fill: []string{"linux"}},

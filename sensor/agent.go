@@ -90,7 +90,8 @@ type agent struct {
 	pace      atomic.Int64 // of flushes, nanoseconds
 	health    atomic.Int64 // between reports, nanoseconds
 	redactor  atomic.Pointer[redact.Redactor]
-	secret    []byte // key of the redactor's markers, for this run alone
+	scripts   atomic.Pointer[string] // level of the policy in force
+	secret    []byte                 // key of the redactor's markers, for this run alone
 
 	mu        sync.Mutex
 	collector Collector         // nil: none is open
@@ -186,6 +187,8 @@ func (a *agent) start(ctx context.Context) (lock *os.File, err error) {
 	a.secret = make([]byte, 32)
 	rand.Read(a.secret) // never fails
 	a.setRedactor(redact.Policy{})
+	level := (&Policy{}).Scripts()
+	a.scripts.Store(&level)
 	a.loadPolicy()
 	return lock, nil
 }
@@ -397,8 +400,8 @@ func (a *agent) collect(ctx context.Context) error {
 	a.mu.Unlock()
 	c, err := a.o.Open(ctx, CollectorOptions{
 		DeviceID: id.DeviceID, BootID: a.facts.BootId, Log: a.o.Log, Sink: a.intake.add, NextReportID: a.spool.NextReportID,
-		Redactor: a.redactor.Load,
-		Policy:   p, Flush: a.flush, Wake: a.intake.signal,
+		Redactor: a.redactor.Load, ScriptContent: func() string { return *a.scripts.Load() },
+		Policy: p, Flush: a.flush, Wake: a.intake.signal,
 	})
 	if err != nil {
 		a.notes.add(noteNoCollector, "no events are collected: "+err.Error())

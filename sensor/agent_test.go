@@ -429,7 +429,7 @@ func TestPolicyFromServer(t *testing.T) {
 	h := enrolled(t, g)
 	level := &slog.LevelVar{}
 	h.o.Level = level
-	g.policy = &wirepb.Policy{Version: 7, Json: []byte(`{"disabledKinds":["network"],"exclude":{"folders":["/data/"]},"logLevel":"debug","healthSeconds":5,"spoolBytes":2097152,"flushMilliseconds":20,"redact":{"off":["environment"],"rules":[{"name":"staff","pattern":"staff=(\\d+)"}]}}`)}
+	g.policy = &wirepb.Policy{Version: 7, Json: []byte(`{"disabledKinds":["network"],"exclude":{"folders":["/data/"]},"logLevel":"debug","healthSeconds":5,"spoolBytes":2097152,"flushMilliseconds":20,"scriptContent":"hashes","redact":{"off":["environment"],"rules":[{"name":"staff","pattern":"staff=(\\d+)"}]}}`)}
 	h.start()
 	g.await("answer", func() bool { return len(g.answers) == 1 && g.answers[0].Error == "" })
 	equal(t, 30, h.c.emit(10))
@@ -437,6 +437,7 @@ func TestPolicyFromServer(t *testing.T) {
 	s := h.status()
 	equal(t, []any{uint64(7), uint64(20), int64(2 << 20), map[string]uint64{}}, []any{s.Policy, s.Filtered, s.SpoolLimit, s.Lost})
 	equal(t, slog.LevelDebug, level.Level())
+	equal(t, "hashes", h.c.o.ScriptContent())
 	line, rules := h.c.o.Redactor().Text(redact.CommandLine, "tool staff=1 --token x")
 	equal(t, []any{"tool staff=[redacted] --token [redacted]", []string{"named-secret", "staff"}}, []any{line, rules})
 	line, _ = h.c.o.Redactor().Text(redact.Environment, "token=x")

@@ -75,16 +75,17 @@ type Excluder interface {
 
 // CollectorOptions are what an agent gives to a collector.
 type CollectorOptions struct {
-	DeviceID     string
-	BootID       string
-	Log          *slog.Logger
-	Sink         func(event.Row) bool    // never blocks; false: the row is lost
-	NextReportID func() int64            // never blocks
-	Redactor     func() *redact.Redactor // the one that the policy in force wants
-	Policy       *Policy                 // in force; nil: the default
-	Flush        func()                  // moves what was passed on to the spool now
-	Wake         func()                  // has that done soon, also when a policy left all rows out
-	ExcludePIDs  []int                   // processes whose doings are not collected; nil: this one
+	DeviceID      string
+	BootID        string
+	Log           *slog.Logger
+	Sink          func(event.Row) bool    // never blocks; false: the row is lost
+	NextReportID  func() int64            // never blocks
+	Redactor      func() *redact.Redactor // the one that the policy in force wants
+	ScriptContent func() string           // what the policy in force lets be told of scripts: one of ScriptLevels
+	Policy        *Policy                 // in force; nil: the default
+	Flush         func()                  // moves what was passed on to the spool now
+	Wake          func()                  // has that done soon, also when a policy left all rows out
+	ExcludePIDs   []int                   // processes whose doings are not collected; nil: this one
 }
 
 // OpenCollector opens the collector of a platform.

@@ -21,7 +21,7 @@ func OpenHost(ctx context.Context, o CollectorOptions) (Collector, error) {
 	}
 	c, err := linux.Open(ctx, linux.Options{
 		DeviceID: o.DeviceID, BootID: o.BootID, Log: o.Log, Sink: o.Sink, NextReportID: o.NextReportID, ExcludePIDs: o.ExcludePIDs,
-		Redactor: o.Redactor,
+		Redactor: o.Redactor, ScriptContent: o.ScriptContent,
 	})
 	if err != nil {
 		return nil, err

@@ -3,12 +3,13 @@
 package sensor
 
 // Kinds are the kinds of events that a policy can switch off.
-var Kinds = []string{"process", "file", "network", "stream", "interface", "firewall", "dns", "logon", "attribute", "privilege", "kernel", "image", "socket"}
+var Kinds = []string{"process", "file", "network", "stream", "interface", "firewall", "dns", "logon", "script", "attribute", "privilege", "kernel", "image", "socket"}
 
 // kindsOfActions are the rows of the tables that hold several kinds. What is
 // not listed has the kind of its table, or none: that cannot be switched off.
 var kindsOfActions = map[string][]string{
-	"dns": {"DnsQueryRequest", "DnsQueryResponse"},
+	"dns":    {"DnsQueryRequest", "DnsQueryResponse"},
+	"script": {"ScriptContent"},
 	"attribute": {"FilePermissionsModified", "FileOwnerModified", "FileAttributesModified", "FileExtendedAttributeModified",
 		"FileExtendedAttributeRemoved", "DeviceNodeCreated", "FileTimestampModificationEvent", "VolumeMounted", "VolumeUnmounted"},
 	"privilege": {"ProcessUserChanged", "ProcessGroupChanged", "ProcessGroupsChanged", "ProcessCapabilitiesGained", "UnexplainedPrivilegeGain",

@@ -4,6 +4,7 @@ package sensor
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,11 @@ import (
 	"github.com/picket-edr/picket/sensor/spool"
 )
 
+// ScriptLevels are what a policy may let be told of scripts; each has all of
+// those before it. Script files are known by path and hash, and what is typed
+// into shells is told, unless the policy says otherwise.
+var ScriptLevels = []string{"off", "hashes", "lines", "content"}
+
 // Policy is what the server wants of a sensor. Zero values mean the default.
 type Policy struct {
 	FlushMilliseconds int           `json:"flushMilliseconds,omitempty"` // longest wait of an event for its batch: 10 to 5000, default 150
@@ -28,10 +34,11 @@ type Policy struct {
 	SpoolBytes        int64         `json:"spoolBytes,omitempty"`        // disk space of the spool: 1 MiB to 64 GiB, default as configured
 	DisabledKinds     []string      `json:"disabledKinds,omitempty"`     // of Kinds: not reported
 	Exclude           Exclusions    `json:"exclude,omitzero"`
-	Redact            redact.Policy `json:"redact,omitzero"`    // what is hidden before it leaves the host
-	Limits            budget.Limits `json:"limits,omitzero"`    // events a second that may be told; more are counted
-	Ceiling           Ceiling       `json:"ceiling,omitzero"`   // what the sensor may take of the host
-	LogLevel          string        `json:"logLevel,omitempty"` // debug, info, warn, error; default as configured
+	Redact            redact.Policy `json:"redact,omitzero"`         // what is hidden before it leaves the host
+	Limits            budget.Limits `json:"limits,omitzero"`         // events a second that may be told; more are counted
+	Ceiling           Ceiling       `json:"ceiling,omitzero"`        // what the sensor may take of the host
+	ScriptContent     string        `json:"scriptContent,omitempty"` // what is told of scripts: off, hashes, lines (default), content
+	LogLevel          string        `json:"logLevel,omitempty"`      // debug, info, warn, error; default as configured
 }
 
 // Ceiling is what the sensor may take of the host in the long run. Beyond it
@@ -64,8 +71,9 @@ type Exclusions struct {
 }
 
 const (
-	maxPolicy     = 256 << 10
-	maxExclusions = 1000
+	defaultScripts = 2 // of ScriptLevels
+	maxPolicy      = 256 << 10
+	maxExclusions  = 1000
 )
 
 // ParsePolicy reads and checks a policy. Unknown keys are refused, so that a
@@ -121,6 +129,9 @@ func (p *Policy) check() error {
 	if err := p.Limits.Check(); err != nil {
 		return err
 	}
+	if p.ScriptContent != "" && !slices.Contains(ScriptLevels, p.ScriptContent) {
+		return fmt.Errorf("scriptContent is %q, want one of %s", p.ScriptContent, strings.Join(ScriptLevels, ", "))
+	}
 	if err := p.Redact.Check(); err != nil {
 		return fmt.Errorf("redact: %w", err)
 	}
@@ -169,6 +180,9 @@ func (p *Policy) health(byDefault time.Duration) time.Duration {
 	}
 	return time.Duration(p.HealthSeconds) * time.Second
 }
+
+// Scripts returns what the policy lets be told of scripts: one of ScriptLevels.
+func (p *Policy) Scripts() string { return cmp.Or(p.ScriptContent, ScriptLevels[defaultScripts]) }
 
 // filter decides which rows a policy lets through.
 type filter struct {
@@ -225,7 +239,7 @@ func (f *filter) drops(row event.Row) bool {
 		return f.off["logon"]
 	case *event.DeviceEvents:
 		switch r.ActionType {
-		case "DnsQueryRequest", "DnsQueryResponse":
+		case "DnsQueryRequest", "DnsQueryResponse", "ScriptContent":
 			return f.actions[r.ActionType] || f.processes[r.InitiatingProcessFolderPath]
 		case "FileTimestampModificationEvent":
 			return f.actions[r.ActionType] || f.processes[r.InitiatingProcessFolderPath] || f.below(r.FolderPath)

@@ -77,6 +77,8 @@ func (a *agent) applyPolicy(m *wirepb.Policy) error {
 func (a *agent) putInForce(version uint64, p *Policy) {
 	a.intake.filter.Store(newFilter(p))
 	a.setRedactor(p.Redact)
+	level := p.Scripts()
+	a.scripts.Store(&level)
 	a.pace.Store(int64(p.flush(a.o.Timing.Flush)))
 	a.health.Store(int64(p.health(a.o.Timing.Health)))
 	limit := p.SpoolBytes

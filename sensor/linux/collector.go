@@ -18,29 +18,30 @@ import (
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/command"
 	"github.com/picket-edr/picket/sensor/linux/container"
 	"github.com/picket-edr/picket/sensor/linux/facts"
 	"github.com/picket-edr/picket/sensor/linux/kernel"
 	"github.com/picket-edr/picket/sensor/linux/logon"
 	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"github.com/picket-edr/picket/sensor/linux/record"
-	"github.com/picket-edr/picket/sensor/redact"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
 // Options say for whom and whereto a Collector works.
 type Options struct {
-	DeviceID      string                  // part of every process GUID
-	BootID        string                  // "": the kernel's
-	Log           *slog.Logger            // nil: none
-	Sink          func(event.Row) bool    // takes a row; must not block; false counts it as lost
-	HashMaxBytes  int64                   // larger images are not hashed; 0: 256 MiB
-	ContainerRoot string                  // where runtimes keep their state; "": /
-	ExcludePIDs   []int                   // processes whose doings are not collected
-	NextReportID  func() int64            // number of the next row within the boot
-	Redactor      func() *redact.Redactor // the one in force, any time; nil: built-in rules
-	Rungs         map[string]string       // rung to take by kind of event; empty: the best that works
+	DeviceID      string                   // part of every process GUID
+	BootID        string                   // "": the kernel's
+	Log           *slog.Logger             // nil: none
+	Sink          func(event.Row) bool     // takes a row; must not block; false counts it as lost
+	HashMaxBytes  int64                    // larger images are not hashed; 0: 256 MiB
+	ContainerRoot string                   // where runtimes keep their state; "": /
+	ExcludePIDs   []int                    // processes whose doings are not collected
+	NextReportID  func() int64             // number of the next row within the boot
+	Redactor      func() *command.Redactor // the one in force, any time; nil: built-in rules
+	ScriptContent func() string            // what is told of scripts, any time, one of command.ScriptLevels; nil: the default
+	Rungs         map[string]string        // rung to take by kind of event; empty: the best that works
 
 	root       string // whose files are watched; "": /
 	watchSince int64  // Unix time of changes that the baseline leaves out; 0: now
@@ -68,7 +69,7 @@ type Collector struct {
 	users      *users
 	containers *container.Cache
 	plans      plans
-	builtin    *redact.Redactor
+	builtin    *command.Redactor
 	cache      *cache
 	names      *names
 	found      *foundStreams
@@ -77,6 +78,7 @@ type Collector struct {
 	pidNS      uint32 // of the sensor
 	logons     *logon.Watcher
 	sources    []*source
+	scripts    *scripts
 	watcher    *watcher
 	inbox      chan func() // work that other goroutines leave for the reader
 
@@ -132,7 +134,7 @@ func assemble(o Options, host string, u *users, root string, paths logon.Paths) 
 		users: u, plans: newPlans(), names: newNames(), found: newFoundStreams(), streams: newStreams(),
 		held: map[heldKey]*record.File{}, inbox: make(chan func(), 256)}
 	c.lately = &record.Lately{}
-	c.builtin, _ = redact.New(redact.Policy{}, nil) // fails on rules of a policy alone
+	c.builtin = command.Builtin()
 	c.cache = newCache(o.DeviceID, o.BootID, c.clock, c.lost)
 	c.out = newOutbox(o.Sink, o.NextReportID, c.lost, c.sent)
 	c.hash = newHasher(o.HashMaxBytes, c.lost, func() { c.out.flush(false) })
@@ -142,6 +144,7 @@ func assemble(o Options, host string, u *users, root string, paths logon.Paths) 
 	}})
 	c.proc = &procfs.FS{Read: c.careful.read}
 	c.logons = newLogons(paths, c)
+	c.scripts = newScripts()
 	return c
 }
 
@@ -440,6 +443,8 @@ func (c *Collector) onRecord(rec any) {
 		c.onDNS(r)
 	case *record.Action:
 		c.onAction(r)
+	case *record.Line:
+		c.onLine(r)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/picket-edr/picket/sensor/linux/command"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -61,7 +62,7 @@ type image struct {
 	sha1    string // these three are set before state becomes hashDone
 	sha256  string
 	md5     string
-	is      fileType // set before state is no longer hashPending
+	is      command.FileType // set before state is no longer hashPending
 	element *list.Element
 }
 
@@ -69,9 +70,9 @@ type image struct {
 func (i *image) settled() bool { return i == nil || i.state.Load() != hashPending }
 
 // kind tells what the file is, once it was looked at.
-func (i *image) kind() fileType {
+func (i *image) kind() command.FileType {
 	if i == nil || i.state.Load() == hashPending {
-		return fileType{}
+		return command.FileType{}
 	}
 	return i.is
 }
@@ -283,11 +284,11 @@ func (i *image) onlyMarked(st *unix.Stat_t) bool {
 }
 
 func (h *hasher) digest(i *image, f *os.File, buf []byte) error {
-	first, err := io.ReadFull(f, buf[:min(sniffBytes, len(buf))])
+	first, err := io.ReadFull(f, buf[:min(command.SniffBytes, len(buf))])
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return err
 	}
-	i.is = typeOf(buf[:first])
+	i.is = command.TypeOf(buf[:first])
 	if i.sniff && !looksRunnable(buf[:first]) {
 		return errNotProgram
 	}

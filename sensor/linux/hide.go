@@ -7,12 +7,11 @@ package linux
 import (
 	"slices"
 
-	"github.com/picket-edr/picket/sensor/linux/record"
-	"github.com/picket-edr/picket/sensor/redact"
+	"github.com/picket-edr/picket/sensor/linux/command"
 )
 
 // redactor is the one in force.
-func (c *Collector) redactor() *redact.Redactor {
+func (c *Collector) redactor() *command.Redactor {
 	if c.o.Redactor == nil {
 		return c.builtin
 	}
@@ -22,19 +21,13 @@ func (c *Collector) redactor() *redact.Redactor {
 // setArguments takes the command line of a process, without its secrets: all
 // that is made of it later, children's rows too, has none.
 func (c *Collector) setArguments(p *process, args []byte) {
-	p.cmdline, p.hiddenInLine = c.redactor().Text(redact.CommandLine, record.CommandLine(args))
+	p.cmdline, p.hiddenInLine = command.Line(c.redactor(), args)
 }
 
 // setEnvironment takes the kept variables of a process, without secrets, and
 // returns the address that its session comes from.
 func (c *Collector) setEnvironment(p *process, env []byte) (remoteIP string) {
-	r := c.redactor()
-	p.hiddenInEnv = nil
-	p.env, remoteIP = environment(env, func(value string) string {
-		value, rules := r.Text(redact.Environment, value)
-		p.hiddenInEnv = append(p.hiddenInEnv, rules...)
-		return value
-	})
+	p.env, remoteIP, p.hiddenInEnv = command.Environment(c.redactor(), env)
 	return remoteIP
 }
 

@@ -5,6 +5,7 @@
 package linux
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type queued struct {
 	own      *image // image or file that the row is about
 	actor    *image // image of the acting process
 	waitFor  *image // own, when the row is to wait for it
+	script   *image // script that the process of the row runs
 	deadline time.Time
 }
 
@@ -46,11 +48,15 @@ func newOutbox(sink func(event.Row) bool, reportID func() int64, lost, sent *tal
 
 // push appends a row; wait says whether it may be held for its own hash.
 func (o *outbox) push(row event.Row, own, actor *image, wait bool) {
+	o.put(queued{row: row, own: own, actor: actor}, wait)
+}
+
+// put appends a row with all that it wants.
+func (o *outbox) put(q queued, wait bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	q := queued{row: row, own: own, actor: actor}
-	if wait && !own.settled() {
-		q.waitFor, q.deadline = own, o.now().Add(hashWait)
+	if wait && !(q.own.settled() && q.script.settled()) {
+		q.waitFor, q.deadline = cmp.Or(q.own, q.script), o.now().Add(hashWait)
 	}
 	o.waiting = append(o.waiting, q)
 	if len(o.waiting) > maxOutbox {
@@ -86,7 +92,7 @@ func (o *outbox) drain(final bool) {
 	n := 0
 	for ; n < len(o.waiting); n++ {
 		q := &o.waiting[n]
-		if q.waitFor != nil && !q.waitFor.settled() {
+		if q.waitFor != nil && !(q.waitFor.settled() && q.script.settled()) {
 			if !final && o.now().Before(q.deadline) {
 				break
 			}
@@ -104,6 +110,7 @@ func (o *outbox) drain(final bool) {
 
 func (o *outbox) emit(q *queued) {
 	fillHashes(q.row, q.own, q.actor)
+	fillScript(q.row, q.script)
 	table := q.row.Table().Name
 	seal(q.row, o.reportID(), o.missing[table])
 	if !o.sink(q.row) {
@@ -146,7 +153,7 @@ func fillHashes(row event.Row, own, actor *image) {
 		r.InitiatingProcessSHA1, r.InitiatingProcessSHA256, r.InitiatingProcessMD5 = a, b, c
 	case *event.DeviceFileEvents:
 		r.SHA1, r.SHA256, r.MD5 = own.digests()
-		r.AdditionalFields = own.kind().fields(r.AdditionalFields)
+		r.AdditionalFields = own.kind().Fields(r.AdditionalFields)
 		r.InitiatingProcessSHA1, r.InitiatingProcessSHA256, r.InitiatingProcessMD5 = a, b, c
 	case *event.DeviceNetworkEvents:
 		r.InitiatingProcessSHA1, r.InitiatingProcessSHA256, r.InitiatingProcessMD5 = a, b, c

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/picket-edr/picket/event"
+	"github.com/picket-edr/picket/sensor/linux/command"
 	"github.com/picket-edr/picket/sensor/linux/persist"
 	"github.com/picket-edr/picket/sensor/linux/record"
-	"github.com/picket-edr/picket/sensor/redact"
 	"golang.org/x/sys/unix"
 )
 
@@ -58,7 +58,7 @@ func newWatcher(c *Collector, root string, since int64) *watcher {
 	}
 	w.host = host
 	w.tracker = persist.NewTracker(host, since, func(s string) string {
-		s, _ = c.redactor().Text(redact.Script, s)
+		s, _ = command.Text(c.redactor(), s)
 		return s
 	})
 	return w

@@ -140,6 +140,8 @@ func (c *Collector) onExec(r *record.Exec) {
 	p = c.cache.exec(p, r.Time)
 	c.applyExec(p, r, extra)
 	c.execRights(p, r, before, extra)
+	c.scripts.sawShell(p, r.Image)
+	script := c.runsScript(p, r, extra)
 	row := c.processRow("ProcessCreated", c.clock.time(r.Time), p)
 	noteHidden(extra, p)
 	row.AdditionalFields = toJSON(extra)
@@ -148,8 +150,9 @@ func (c *Collector) onExec(r *record.Exec) {
 	if p.parent != nil {
 		parentImage = p.parent.img
 	}
-	c.out.push(row, p.img, parentImage, true)
+	c.out.put(queued{row: row, own: p.img, actor: parentImage, script: script.image()}, true)
 	c.becameUser(p)
+	c.tellScript(p, script, c.clock.time(r.Time))
 }
 
 // applyExec moves what a start record tells into the process.

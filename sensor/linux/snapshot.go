@@ -101,5 +101,6 @@ func (c *Collector) find(r *record.Task) *process {
 		p.fileless = r.Image.Nlink == 0
 	}
 	p.img = c.hash.get(r.Image, p.path, r.PID, running)
+	c.scripts.sawShell(p, r.Image)
 	return p
 }

@@ -26,7 +26,7 @@ type source struct {
 // sourceList is what may stand in where no programs can be loaded, or collects
 // beside them: for each kind the better one first.
 func sourceList() []func(c *Collector) (*source, error) {
-	return []func(c *Collector) (*source, error){openConnector, openPoll, openFanotify, openSockets, openLinks, openFirewall}
+	return []func(c *Collector) (*source, error){openConnector, openPoll, openFanotify, openSockets, openLinks, openFirewall, openShells}
 }
 
 // addSources opens what stands in for kinds whose rungs in the kernel do not

@@ -52,7 +52,8 @@ type station struct {
 	device    string
 	policy    *sensor.Policy // in force
 	redactor  atomic.Pointer[redact.Redactor]
-	secret    []byte // key of the redactor's markers, for this run alone
+	scripts   atomic.Pointer[string] // level of the policy in force
+	secret    []byte                 // key of the redactor's markers, for this run alone
 	mu        sync.Mutex
 	collector sensor.Collector // nil: none is open
 	told      map[string]uint64
@@ -225,6 +226,7 @@ func (s *station) open(ctx context.Context, l *link, o opening) error {
 		DeviceID: o.DeviceID, BootID: o.BootID, Log: s.o.Log, Sink: s.queue.add,
 		NextReportID: func() int64 { return 0 }, // the agent numbers rows when they arrive
 		Flush:        func() {}, Wake: func() {}, ExcludePIDs: l.pids, Redactor: s.redactor.Load, Policy: s.policy,
+		ScriptContent: func() string { return *s.scripts.Load() },
 	})
 	if err != nil {
 		return err
@@ -340,6 +342,8 @@ func (s *station) obeyPolicy(text []byte) {
 	}
 	s.redactor.Store(r)
 	s.policy = p
+	level := p.Scripts()
+	s.scripts.Store(&level)
 	if t, ok := s.current().(sensor.PolicyTaker); ok {
 		t.SetPolicy(p)
 	}

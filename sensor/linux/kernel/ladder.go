@@ -118,6 +118,7 @@ type Kernel struct {
 	counters *ebpf.Memory         // of the map of that name
 	links    []link.Link
 	excluded []int // processes
+	lines    lineProbes
 }
 
 // Open probes the kernel and attaches to it the best rung for each kind of
@@ -165,11 +166,11 @@ func short(err error) string {
 	return fmt.Sprintf("%.300v", err)
 }
 
-// family loads one object and attaches its programs, all or none.
-func (k *Kernel) family(load func() (*ebpf.CollectionSpec, error), optional bool) error {
+// load loads the programs of one object over the common maps.
+func (k *Kernel) load(load func() (*ebpf.CollectionSpec, error)) (*ebpf.CollectionSpec, *ebpf.Collection, error) {
 	spec, err := load()
 	if err != nil {
-		return fmt.Errorf("read the object: %w", err)
+		return nil, nil, fmt.Errorf("read the object: %w", err)
 	}
 	for name, each := range map[string]int{"process_scratch_map": 1, "counters": len(Classes)} {
 		if m := spec.Maps[name]; m != nil {
@@ -178,13 +179,34 @@ func (k *Kernel) family(load func() (*ebpf.CollectionSpec, error), optional bool
 	}
 	k.prune(spec)
 	if err := k.share(spec); err != nil {
-		return err
+		return nil, nil, err
 	}
 	shared := maps.Clone(k.maps)
 	maps.DeleteFunc(shared, func(name string, _ *ebpf.Map) bool { return spec.Maps[name] == nil })
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared, Cache: k.types})
 	if err != nil {
-		return fmt.Errorf("load: %w", err)
+		return nil, nil, fmt.Errorf("load: %w", err)
+	}
+	return spec, coll, nil
+}
+
+// adopt takes over programs and maps.
+func (k *Kernel) adopt(coll *ebpf.Collection) {
+	for name := range coll.Programs {
+		k.programs[name] = coll.DetachProgram(name)
+	}
+	for name := range coll.Maps {
+		if k.maps[name] == nil {
+			k.own[name] = coll.DetachMap(name)
+		}
+	}
+}
+
+// family loads one object and attaches its programs, all or none.
+func (k *Kernel) family(load func() (*ebpf.CollectionSpec, error), optional bool) error {
+	spec, coll, err := k.load(load)
+	if err != nil {
+		return err
 	}
 	defer coll.Close() // what is taken over below is detached from it
 	var links []link.Link
@@ -210,14 +232,7 @@ func (k *Kernel) family(load func() (*ebpf.CollectionSpec, error), optional bool
 		return errors.New("nothing to attach to")
 	}
 	k.links = append(k.links, links...)
-	for name := range coll.Programs {
-		k.programs[name] = coll.DetachProgram(name)
-	}
-	for name := range coll.Maps {
-		if k.maps[name] == nil {
-			k.own[name] = coll.DetachMap(name)
-		}
-	}
+	k.adopt(coll)
 	return nil
 }
 
@@ -384,6 +399,7 @@ func (k *Kernel) Close() error {
 // kernel waits for all processors at each, so they go together.
 func (k *Kernel) Detach() error {
 	var g errgroup.Group
+	g.Go(k.lines.end)
 	for _, l := range k.links {
 		g.Go(l.Close)
 	}

@@ -48,7 +48,7 @@ func TestClimbTakesTheFirstRungThatWorks(t *testing.T) {
 func TestSectionsAreKnown(t *testing.T) {
 	t.Parallel()
 	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadProcess, bpf.LoadFile, bpf.LoadNetwork, bpf.LoadDNS, bpf.LoadStream,
-		bpf.LoadAttribute, bpf.LoadImage, bpf.LoadPrivilege, bpf.LoadKernel, bpf.LoadSocket} {
+		bpf.LoadAttribute, bpf.LoadImage, bpf.LoadPrivilege, bpf.LoadKernel, bpf.LoadSocket, bpf.LoadScript} {
 		spec, err := load()
 		if err != nil {
 			t.Fatal(err)
@@ -56,7 +56,8 @@ func TestSectionsAreKnown(t *testing.T) {
 		for name, p := range spec.Programs {
 			where := strings.Split(p.SectionName, "/")
 			_, cgroup := cgroupHooks[p.SectionName]
-			ok := cgroup || where[0] == "tp_btf" && len(where) == 2 || where[0] == "tracepoint" && len(where) == 3 || p.SectionName == "iter/task"
+			ok := cgroup || where[0] == "tp_btf" && len(where) == 2 || where[0] == "tracepoint" && len(where) == 3 || p.SectionName == "iter/task" ||
+				strings.HasSuffix(where[0], "probe") && lineHooks[name] == p.SectionName
 			if !ok {
 				t.Errorf("%s is in section %s", name, p.SectionName)
 			}

@@ -306,6 +306,8 @@ func Decode(b []byte) (any, error) {
 		return r, c.err()
 	case TypeAction:
 		return decodeAction(c, h)
+	case TypeLine:
+		return decodeLine(c, h)
 	case TypeTask:
 		r := &Task{Header: h, Task: c.task(), Image: c.image()}
 		return r, c.err()

@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package linux
+package command
 
 import (
 	"bytes"
@@ -14,11 +14,11 @@ import (
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
-// sniffBytes is how much of a file is looked at to tell what it is.
-const sniffBytes = 4096
+// SniffBytes is how much of a file is looked at to tell what it is.
+const SniffBytes = 4096
 
-// fileType is what the first bytes of a file say that it is.
-type fileType struct {
+// FileType is what the first bytes of a file say that it is.
+type FileType struct {
 	Kind        string // ELF, Script, PE, Zip, ...
 	Machine     string // of ELF and PE: x86_64, aarch64, ...
 	Form        string // of ELF: Executable, PositionIndependent, SharedObject, Relocatable, Core
@@ -34,24 +34,24 @@ var magics = []struct{ magic, kind string }{
 	{"070701", "Cpio"}, {"070702", "Cpio"}, {"\xcf\xfa\xed\xfe", "MachO"}, {"SQLite format 3\x00", "SQLite"},
 }
 
-// typeOf tells a file by its first bytes; Kind is empty when nothing is known.
-func typeOf(b []byte) fileType {
+// TypeOf tells a file by its first bytes; Kind is empty when nothing is known.
+func TypeOf(b []byte) FileType {
 	switch {
 	case bytes.HasPrefix(b, []byte("\x7fELF")):
 		return elfType(b)
 	case bytes.HasPrefix(b, []byte("#!")):
-		return fileType{Kind: "Script", Interpreter: shebang(b)}
+		return FileType{Kind: "Script", Interpreter: shebang(b)}
 	case bytes.HasPrefix(b, []byte("MZ")):
 		return peType(b)
 	case len(b) > 262 && string(b[257:262]) == "ustar":
-		return fileType{Kind: "Tar"}
+		return FileType{Kind: "Tar"}
 	}
 	for _, m := range magics {
 		if bytes.HasPrefix(b, []byte(m.magic)) {
-			return fileType{Kind: m.kind}
+			return FileType{Kind: m.kind}
 		}
 	}
-	return fileType{}
+	return FileType{}
 }
 
 // shebang returns the program that a script names; for env, the one that it
@@ -75,8 +75,8 @@ func shebang(b []byte) string {
 
 // elfType reads the header of an ELF file and, as far as they are there, those
 // of its segments. Nothing that they say is trusted with more than a look.
-func elfType(b []byte) fileType {
-	t := fileType{Kind: "ELF"}
+func elfType(b []byte) FileType {
+	t := FileType{Kind: "ELF"}
 	if len(b) < 52 || b[elf.EI_CLASS] != 1 && b[elf.EI_CLASS] != 2 {
 		return t
 	}
@@ -169,8 +169,8 @@ func machineName(m elf.Machine) string {
 }
 
 // peType reads the kind of processor of a Windows program.
-func peType(b []byte) fileType {
-	t := fileType{Kind: "Dos"}
+func peType(b []byte) FileType {
+	t := FileType{Kind: "Dos"}
 	if len(b) < 64 {
 		return t
 	}
@@ -194,9 +194,9 @@ func peType(b []byte) fileType {
 	return t
 }
 
-// fields adds what is known to a JSON object of AdditionalFields, without
+// Fields adds what is known to a JSON object of AdditionalFields, without
 // taking apart what is there: that was written here and holds none of them.
-func (t fileType) fields(object string) string {
+func (t FileType) Fields(object string) string {
 	if t.Kind == "" {
 		return object
 	}
