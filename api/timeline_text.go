@@ -4,6 +4,7 @@ package api
 
 import (
 	"cmp"
+	"net/netip"
 	"fmt"
 	"strings"
 
@@ -149,9 +150,12 @@ func part(f map[string]string, name string) string {
 }
 
 func endpoint(host, port string) string {
+	_, err := netip.ParseAddr(host)
 	switch {
 	case host == "" || port == "":
 		return host
+	case err != nil && (strings.HasSuffix(host, ":"+port) || strings.Contains(host, "/")):
+		return host // a name with its port, or a URL
 	case strings.Contains(host, ":"):
 		return "[" + host + "]:" + port
 	}

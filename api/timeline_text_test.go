@@ -116,3 +116,15 @@ func TestHealthReasonsAreTrue(t *testing.T) {
 		}
 	}
 }
+
+func TestEndpoint(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ host, port, want string }{
+		{"192.0.2.1", "80", "192.0.2.1:80"}, {"2001:db8::1", "80", "[2001:db8::1]:80"}, {"example.com", "443", "example.com:443"},
+		{"127.0.0.1:8443", "8443", "127.0.0.1:8443"}, {"example.com:8080/x", "8080", "example.com:8080/x"}, {"", "1", ""}, {"a", "", "a"},
+	} {
+		if got := endpoint(c.host, c.port); got != c.want {
+			t.Errorf("endpoint(%q, %q) = %q, want %q", c.host, c.port, got, c.want)
+		}
+	}
+}

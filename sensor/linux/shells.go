@@ -93,7 +93,7 @@ func (pr *prober) run(ctx context.Context, emit func(any) bool) error {
 				emit(func() { delete(pr.c.scripts.seen, s.key) })
 				continue
 			}
-			pr.c.lost.add("script.unprobed", 1)
+			pr.c.lost.add("proc.unprobed", 1)
 			pr.c.log.InfoContext(ctx, "the lines of a shell cannot be seen", "image", s.image, "error", err)
 		}
 	}

@@ -163,7 +163,9 @@ func short(err error) string {
 	if errors.As(err, &ve) {
 		return fmt.Sprintf("%.200v", ve)
 	}
-	return fmt.Sprintf("%.300v", err)
+	// A hint of the library that is wrong where something else forbids it.
+	text := strings.ReplaceAll(err.Error(), " (MEMLOCK may be too low, consider rlimit.RemoveMemlock)", "")
+	return fmt.Sprintf("%.300s", text)
 }
 
 // load loads the programs of one object over the common maps.
