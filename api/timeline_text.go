@@ -4,8 +4,8 @@ package api
 
 import (
 	"cmp"
-	"net/netip"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/picket-edr/picket/store"
