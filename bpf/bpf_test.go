@@ -18,7 +18,7 @@ import (
 
 var families = []string{"process", "processold", "file", "fileold", "filelsm", "filefentry", "filekprobe", "filekprobeold",
 	"network", "dns", "stream",
-	"attribute", "image", "privilege", "kernel", "socket", "script"}
+	"attribute", "attributeold", "image", "imageold", "privilege", "privilegeold", "kernel", "kernelold", "socket", "socketold", "script"}
 
 // object reads a committed object, of this architecture or the other.
 func object(t *testing.T, name string) *ebpf.CollectionSpec {

@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 # What follows the name of the sources says for whom they are compiled: Old for
 # kernels before 5.17, the others for the hooks that they stand on.
-for family in ${*:-Process ProcessOld File FileOld FileLSM FileFentry FileKprobe FileKprobeOld Network DNS Stream Attribute Image Privilege Kernel Socket Script}; do
+for family in ${*:-Process ProcessOld File FileOld FileLSM FileFentry FileKprobe FileKprobeOld Network DNS Stream Attribute AttributeOld Image ImageOld Privilege PrivilegeOld Kernel KernelOld Socket SocketOld Script}; do
 	source=$family
 	flags=
 	case $source in *Old) flags="$flags -DPICKET_OLD" source=${source%Old} ;; esac

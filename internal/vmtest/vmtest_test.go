@@ -110,7 +110,7 @@ func testKernel(t *testing.T, k vmtest.Kernel, first string, console io.Writer) 
 		t.Skipf("no module of kernel %s: %v", k.Name, err)
 	}
 	began := time.Now()
-	lines, err := vmtest.Boot(t.Context(), vmtest.Guest{Kernel: image, Init: first, Console: console, Timeout: 6 * time.Minute, Append: "PICKET_KERNEL=" + k.Name,
+	lines, err := vmtest.Boot(t.Context(), vmtest.Guest{Kernel: image, Init: first, Console: console, Timeout: 10 * time.Minute, Append: "PICKET_KERNEL=" + k.Name,
 		Files: map[string]vmtest.File{
 			"etc/passwd": {Data: []byte("root:x:0:0::/:/bin/sh\n")}, "etc/group": {Data: []byte("root:x:0:\n")},
 			guest.Module: {Data: module},

@@ -57,6 +57,11 @@ var Lacks = []Lack{
 	{"5.10", "file", "fentry", noLoops},
 	{"5.10", "file", "kprobe", noLoops},
 	{"5.10", "file", "tracepoint", noLoops},
+	{"5.10", "attribute", "tracepoint", noLoops},
+	{"5.10", "privilege", "tracepoint", noLoops},
+	{"5.10", "kernel", "tracepoint", noLoops},
+	{"5.10", "image", "tracepoint", noLoops},
+	{"5.10", "socket", "tracepoint", noLoops},
 	{"5.10", "firewall", "", noModules},
 	{"6.1", "firewall", "", noModules},
 	{"6.12", "firewall", "", noModules},
@@ -94,7 +99,8 @@ type Round struct {
 // best anywhere, add a round that asks for it.
 var Rounds = []Round{
 	{Name: "best"},
-	{Name: "old programs", Rungs: map[string]string{"process": "tracepoint-old", "file": "tracepoint-old"}},
+	{Name: "old programs", Rungs: map[string]string{"process": "tracepoint-old", "file": "tracepoint-old", "attribute": "tracepoint-old",
+		"privilege": "tracepoint-old", "kernel": "tracepoint-old", "image": "tracepoint-old", "socket": "tracepoint-old"}},
 	{Name: "trampolines", Rungs: map[string]string{"file": "fentry"}},
 	{Name: "probes", Rungs: map[string]string{"file": "kprobe"}},
 	{Name: "old probes", Rungs: map[string]string{"file": "kprobe-old"}},

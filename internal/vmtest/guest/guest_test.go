@@ -108,6 +108,17 @@ func TestKindsOfARound(t *testing.T) {
 	}
 }
 
+func TestRungsOfARound(t *testing.T) {
+	t.Parallel()
+	if got := (Round{}).rungs(); got != nil {
+		t.Errorf("the best: %v", got)
+	}
+	got := Round{Rungs: map[string]string{"file": "x"}}.rungs()
+	if got["file"] != "x" || got["dns"] != "off" || got["process"] != "" {
+		t.Errorf("one that asks for a rung: %v", got)
+	}
+}
+
 // The same table on the kernel of this host, which may have fewer rungs.
 func TestHere(t *testing.T) {
 	if os.Geteuid() != 0 {

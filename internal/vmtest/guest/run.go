@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -95,13 +96,31 @@ func (r Round) kinds() []Kind {
 	return slices.DeleteFunc(slices.Clone(Kinds), func(k Kind) bool { return r.Rungs[k.Hook] == "" })
 }
 
+// rungs are those asked for; the other hooks are left off, but for the one that
+// knows the processes, since loading them takes an emulator seconds.
+func (r Round) rungs() map[string]string {
+	if len(r.Rungs) == 0 {
+		return nil
+	}
+	all := map[string]string{}
+	for _, k := range Kinds {
+		all[k.Hook] = "off"
+	}
+	for _, l := range Lacks {
+		all[l.Hook] = "off"
+	}
+	delete(all, "process")
+	maps.Copy(all, r.Rungs)
+	return all
+}
+
 // Run collects with the rungs of the round, makes its kinds happen below a
 // folder, and reports what was seen.
 func (r Round) Run(ctx context.Context, kernel, below string) (Report, error) {
 	began, kinds := time.Now(), r.kinds()
 	w := &watch{more: make(chan struct{}, 1)}
 	var id atomic.Int64
-	c, err := linux.Open(ctx, linux.Options{DeviceID: strings.Repeat("0", 40), Sink: w.sink, Rungs: r.Rungs,
+	c, err := linux.Open(ctx, linux.Options{DeviceID: strings.Repeat("0", 40), Sink: w.sink, Rungs: r.rungs(),
 		Log: slog.New(slog.NewTextHandler(os.Stdout, nil)), NextReportID: func() int64 { return id.Add(1) }})
 	if err != nil {
 		return Report{Round: r.Name}, fmt.Errorf("open the collector: %w", err)

@@ -89,11 +89,21 @@ func ladders() []ladder {
 			"streams that were open before the sensor; what does not begin within the first 4 packets of a stream or comes in pieces of less than 8 bytes; " +
 				"QUIC and other encrypted beginnings; server names within an encrypted client hello; processes outside the version 2 control group tree",
 			func(k *Kernel) error { return k.family(bpf.LoadStream, required) }}}},
-		{"attribute", []rung{{"tracepoint", attributeBlind, func(k *Kernel) error { return k.family(bpf.LoadAttribute, whereKnown) }}}},
-		{"privilege", []rung{{"tracepoint", privilegeBlind, openPrivilege}}},
-		{"kernel", []rung{{"tracepoint", kernelBlind, func(k *Kernel) error { return k.family(bpf.LoadKernel, whereKnown) }}}},
-		{"image", []rung{{"tracepoint", imageBlind, func(k *Kernel) error { return k.family(bpf.LoadImage, required) }}}},
-		{"socket", []rung{{"tracepoint", socketBlind, openSocket}}},
+		{"attribute", []rung{
+			{"tracepoint", attributeBlind, func(k *Kernel) error { return k.family(bpf.LoadAttribute, whereKnown) }},
+			{"tracepoint-old", attributeBlind + oldBlind, func(k *Kernel) error { return k.family(bpf.LoadAttributeOld, whereKnown) }}}},
+		{"privilege", []rung{
+			{"tracepoint", privilegeBlind, func(k *Kernel) error { return k.openPrivilege(bpf.LoadPrivilege) }},
+			{"tracepoint-old", privilegeBlind + oldBlind, func(k *Kernel) error { return k.openPrivilege(bpf.LoadPrivilegeOld) }}}},
+		{"kernel", []rung{
+			{"tracepoint", kernelBlind, func(k *Kernel) error { return k.family(bpf.LoadKernel, whereKnown) }},
+			{"tracepoint-old", kernelBlind + oldBlind, func(k *Kernel) error { return k.family(bpf.LoadKernelOld, whereKnown) }}}},
+		{"image", []rung{
+			{"tracepoint", imageBlind, func(k *Kernel) error { return k.family(bpf.LoadImage, required) }},
+			{"tracepoint-old", imageBlind + oldBlind, func(k *Kernel) error { return k.family(bpf.LoadImageOld, required) }}}},
+		{"socket", []rung{
+			{"tracepoint", socketBlind, func(k *Kernel) error { return k.openSocket(bpf.LoadSocket) }},
+			{"tracepoint-old", socketBlind + oldBlind, func(k *Kernel) error { return k.openSocket(bpf.LoadSocketOld) }}}},
 	}
 }
 

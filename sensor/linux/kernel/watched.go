@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
-	"github.com/picket-edr/picket/bpf"
 )
 
 // SecurityTools are processes that are told of when another one signals,
@@ -36,15 +35,15 @@ const (
 	socketRoom = 32
 )
 
-func openPrivilege(k *Kernel) error {
-	if err := k.family(bpf.LoadPrivilege, whereKnown); err != nil {
+func (k *Kernel) openPrivilege(load func() (*ebpf.CollectionSpec, error)) error {
+	if err := k.family(load, whereKnown); err != nil {
 		return err
 	}
 	return fillNames(k.own["guarded"], SecurityTools, commRoom)
 }
 
-func openSocket(k *Kernel) error {
-	if err := k.family(bpf.LoadSocket, required); err != nil {
+func (k *Kernel) openSocket(load func() (*ebpf.CollectionSpec, error)) error {
+	if err := k.family(load, required); err != nil {
 		return err
 	}
 	return fillNames(k.own["daemons"], DaemonSockets, socketRoom)
