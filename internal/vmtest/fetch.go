@@ -132,13 +132,19 @@ func (s *shelf) renew(ctx context.Context) (Image, error) {
 	return s.current()
 }
 
-// list returns the names of the kernel packages that the archive has.
-func (s *shelf) list(ctx context.Context) ([]string, error) {
+// refresh asks the archive which packages it has.
+func (s *shelf) refresh(ctx context.Context) error {
 	source := fmt.Sprintf("deb [arch=amd64 target=Packages signed-by=%s] http://deb.debian.org/%s %s main\n", archiveKeys, s.k.Archive, s.k.Suite)
 	if err := os.WriteFile(filepath.Join(s.dir, "apt", "sources.list"), []byte(source), 0o644); err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := s.apt(ctx, ".", "apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update"); err != nil {
+	_, err := s.apt(ctx, ".", "apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update")
+	return err
+}
+
+// list returns the names of the kernel packages that the archive has.
+func (s *shelf) list(ctx context.Context) ([]string, error) {
+	if err := s.refresh(ctx); err != nil {
 		return nil, err
 	}
 	out, err := s.apt(ctx, ".", "apt-cache", "pkgnames", "linux-")

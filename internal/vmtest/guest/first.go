@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -20,10 +21,10 @@ var mounts = []struct{ kind, at string }{
 	{"tracefs", "/sys/kernel/tracing"}, {"securityfs", "/sys/kernel/security"}, {"cgroup2", "/sys/fs/cgroup"}, {"bpf", "/sys/fs/bpf"},
 }
 
-// First is the first process of a guest: it runs all rounds, writes a line
-// about each to the second serial port, and ends the machine.
-func First(ctx context.Context) {
-	if err := first(ctx); err != nil {
+// First is the first process of a guest: it does its work, which writes lines
+// to the second serial port, and ends the machine.
+func First(ctx context.Context, work func(context.Context, io.Writer) error) {
+	if err := first(ctx, work); err != nil {
 		fmt.Println("guest:", err)
 	}
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) // the emulator ends instead
@@ -43,7 +44,7 @@ func prepare() error {
 	return unix.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
-func first(ctx context.Context) error {
+func first(ctx context.Context, work func(context.Context, io.Writer) error) error {
 	if _, err := os.Stat("/proc/self"); err != nil {
 		return prepare()
 	}
@@ -52,6 +53,11 @@ func first(ctx context.Context) error {
 		return err
 	}
 	defer results.Close()
+	return work(ctx, results)
+}
+
+// RunRounds runs all rounds and writes a line about each.
+func RunRounds(ctx context.Context, results io.Writer) error {
 	kernel := os.Getenv("PICKET_KERNEL") // from the command line of the kernel
 	for i, r := range Rounds {
 		report, err := r.Run(ctx, kernel, fmt.Sprintf("/tmp/%d", i))

@@ -7,19 +7,14 @@ package guest
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/event"
-	"github.com/picket-edr/picket/sensor/linux"
 )
 
 // Report is what came of one round.
@@ -44,48 +39,6 @@ type Result struct {
 
 // How long a row may take. Nothing waits that long unless one is missing.
 const patience = 20 * time.Second
-
-// watch keeps the rows of a round.
-type watch struct {
-	mu   sync.Mutex
-	rows []event.Row
-	more chan struct{}
-}
-
-func (w *watch) sink(r event.Row) bool {
-	w.mu.Lock()
-	w.rows = append(w.rows, r)
-	w.mu.Unlock()
-	select {
-	case w.more <- struct{}{}:
-	default:
-	}
-	return true
-}
-
-func (w *watch) find(match func(event.Row) bool) event.Row {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, r := range w.rows {
-		if match(r) {
-			return r
-		}
-	}
-	return nil
-}
-
-// wait returns when f holds, or patience is at its end.
-func (w *watch) wait(f func() bool) {
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	for !f() {
-		select {
-		case <-w.more:
-		case <-deadline.C:
-			return
-		}
-	}
-}
 
 // kinds are those that the round tries: all, or those of the hooks whose rung
 // it asks for.
@@ -118,23 +71,11 @@ func (r Round) rungs() map[string]string {
 // folder, and reports what was seen.
 func (r Round) Run(ctx context.Context, kernel, below string) (Report, error) {
 	began, kinds := time.Now(), r.kinds()
-	w := &watch{more: make(chan struct{}, 1)}
-	var id atomic.Int64
-	c, err := linux.Open(ctx, linux.Options{DeviceID: strings.Repeat("0", 40), Sink: w.sink, Rungs: r.rungs(),
-		Log: slog.New(slog.NewTextHandler(os.Stdout, nil)), NextReportID: func() int64 { return id.Add(1) }})
+	w, err := Collect(ctx, r.rungs())
 	if err != nil {
-		return Report{Round: r.Name}, fmt.Errorf("open the collector: %w", err)
+		return Report{Round: r.Name}, err
 	}
-	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- c.Run(running) }()
-	w.wait(func() bool {
-		return w.find(func(row event.Row) bool {
-			p, ok := row.(*event.DeviceProcessEvents)
-			return ok && p.IsSnapshot && p.ProcessId == int64(os.Getpid())
-		}) != nil
-	})
-	report := Report{Round: r.Name, Rungs: r.Rungs, Hooks: c.Hooks()}
+	report := Report{Round: r.Name, Rungs: r.Rungs, Hooks: w.Hooks()}
 	acts := make([]*Act, len(kinds))
 	report.Results = make([]Result, len(kinds))
 	for i, k := range kinds {
@@ -147,7 +88,7 @@ func (r Round) Run(ctx context.Context, kernel, below string) (Report, error) {
 			res.Error = err.Error()
 		}
 	}
-	w.wait(func() bool {
+	w.Wait(patience, func() bool {
 		for i, k := range kinds {
 			if want, _ := k.claimed(kernel, report.Results[i].Rung); want && w.find(k.told(acts[i])) == nil {
 				return false
@@ -155,8 +96,7 @@ func (r Round) Run(ctx context.Context, kernel, below string) (Report, error) {
 		}
 		return true
 	})
-	stop()
-	err = <-ended // whatever the rings held is passed on now
+	report.Lost, err = w.End()
 	for i, k := range kinds {
 		if acts[i] == nil {
 			continue
@@ -165,11 +105,7 @@ func (r Round) Run(ctx context.Context, kernel, below string) (Report, error) {
 			report.Results[i].Seen, report.Results[i].Row = true, columns(row)
 		}
 	}
-	_, report.Lost = c.Counters()
 	report.Took = time.Since(began)
-	if e := c.Close(); err == nil {
-		err = e
-	}
 	return report, err
 }
 

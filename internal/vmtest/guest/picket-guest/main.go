@@ -10,12 +10,17 @@ import (
 	"context"
 	"os"
 
+	"github.com/picket-edr/picket/internal/vmtest/atomics"
 	"github.com/picket-edr/picket/internal/vmtest/guest"
 )
 
 func main() {
 	guest.Child()
 	if os.Getpid() == 1 {
-		guest.First(context.Background())
+		work := guest.RunRounds
+		if os.Getenv("PICKET_WORK") == atomics.Work { // from the command line of the kernel
+			work = atomics.Run
+		}
+		guest.First(context.Background(), work)
 	}
 }
