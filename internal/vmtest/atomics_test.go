@@ -25,12 +25,12 @@ const (
 	atomicFiles  = "../../../shared/data/atomic-red-team" // a copy of the project's files, beside the repository
 	atomicList   = "linux_bare_debian_tests.json"
 	atomicPage   = "../../docs/atomic-coverage.md"
-	atomicParts  = 10 // one of them takes its turn each day
+	atomicParts  = 4 // one of them takes its turn each day
 	atomicKernel = "6.12"
 )
 
 // TestAtomics runs tests of the Atomic Red Team in a guest and looks whether
-// the sensor tells of them: a tenth of them each day, and all of them where
+// the sensor tells of them: a part of them each day, and all of them where
 // PICKET_VM_ATOMICS is set.
 func TestAtomics(t *testing.T) {
 	if testing.Short() {

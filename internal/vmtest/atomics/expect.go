@@ -20,6 +20,7 @@ type Expectation struct {
 	Does  string // what the test does, for the page
 	Rows  []Want // what must be told
 	Shell string // why there is nothing but the command line of the shell; "": there is
+	Blind string // what the sensor does not tell of it
 }
 
 // Want is one row that must be told of a process of the test.
@@ -88,14 +89,15 @@ func (w Want) in(row event.Row) bool {
 // said reports whether a row tells of the start of the shell with the commands
 // of a test. Quotes are left out of the comparison: command lines have more of
 // them.
-func said(row event.Row, shell int, command string) bool {
+func said(row event.Row, shell int, executor, command string) bool {
 	const enough = 60 // bytes that tell commands apart; a longer one may hold what is redacted
 	p, ok := row.(*event.DeviceProcessEvents)
 	if !ok || p.ActionType != "ProcessCreated" || p.ProcessId != int64(shell) {
 		return false
 	}
+	first, rest, _ := strings.Cut(p.ProcessCommandLine, " ")
 	command = bare(command)
-	return strings.Contains(bare(p.ProcessCommandLine), command[:min(len(command), enough)])
+	return first == executor && strings.Contains(bare(rest), command[:min(len(command), enough)])
 }
 
 // bare leaves out what quoting adds.

@@ -80,7 +80,7 @@ func TestSaid(t *testing.T) {
 	t.Parallel()
 	command := `echo "$HOME" | grep 'x y'` + strings.Repeat("z", 100)
 	row := func(change func(*event.DeviceProcessEvents)) event.Row {
-		r := &event.DeviceProcessEvents{ActionType: "ProcessCreated", ProcessId: 7, ProcessCommandLine: `/bin/sh -c "echo \"$HOME\" | grep 'x y'` + strings.Repeat("z", 100)}
+		r := &event.DeviceProcessEvents{ActionType: "ProcessCreated", ProcessId: 7, ProcessCommandLine: `sh -c "echo \"$HOME\" | grep 'x y'` + strings.Repeat("z", 100)}
 		change(r)
 		return r
 	}
@@ -90,12 +90,13 @@ func TestSaid(t *testing.T) {
 	}{
 		"right":         {row(func(*event.DeviceProcessEvents) {}), true},
 		"end redacted":  {row(func(r *event.DeviceProcessEvents) { r.ProcessCommandLine = r.ProcessCommandLine[:120] + "*" }), true},
-		"other command": {row(func(r *event.DeviceProcessEvents) { r.ProcessCommandLine = "/bin/sh -c ls" }), false},
+		"other command": {row(func(r *event.DeviceProcessEvents) { r.ProcessCommandLine = "sh -c ls" }), false},
+		"in its place":  {row(func(r *event.DeviceProcessEvents) { r.ProcessCommandLine = r.ProcessCommandLine[len("sh -c "):] }), false},
 		"other process": {row(func(r *event.DeviceProcessEvents) { r.ProcessId = 8 }), false},
 		"other action":  {row(func(r *event.DeviceProcessEvents) { r.ActionType = "ProcessExited" }), false},
 		"other table":   {&event.DeviceFileEvents{ActionType: "ProcessCreated"}, false},
 	} {
-		if got := said(c.row, 7, command); got != c.want {
+		if got := said(c.row, 7, "sh", command); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

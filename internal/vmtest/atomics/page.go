@@ -47,8 +47,8 @@ Telemetry was seen of %d of %d tests; of %d the shell with its commands is all t
 
 Rewrite this page with ` + "`go test ./internal/vmtest -run TestAtomics -update`" + `.
 
-| Technique | Test | What it does | Told besides the shell | Rows in all |
-|---|---|---|---|---|
+| Technique | Test | What it does | Told besides the shell | Not told | Kinds of row in all |
+|---|---|---|---|---|---|
 `
 
 // Page writes docs/atomic-coverage.md from a run of all tests.
@@ -59,7 +59,7 @@ func Page(tests []Test, reports []Report) string {
 		e, _ := expectation(t.GUID)
 		i := slices.IndexFunc(reports, func(r Report) bool { return r.GUID == t.GUID })
 		if i < 0 || len(reports[i].Problems()) > 0 {
-			fmt.Fprintf(&rows, "| %s | `%s` | %s | not seen | |\n", t.Technique, t.GUID, e.Does)
+			fmt.Fprintf(&rows, "| %s | `%s` | %s | not seen | | |\n", t.Technique, t.GUID, e.Does)
 			continue
 		}
 		seen++
@@ -71,7 +71,7 @@ func Page(tests []Test, reports []Report) string {
 			shells++
 			told = []string{"nothing: " + e.Shell}
 		}
-		fmt.Fprintf(&rows, "| %s | `%s` | %s | %s | %s |\n", t.Technique, t.GUID, e.Does, strings.Join(told, ", "), reports[i].kinds())
+		fmt.Fprintf(&rows, "| %s | `%s` | %s | %s | %s | %s |\n", t.Technique, t.GUID, e.Does, strings.Join(told, ", "), e.Blind, reports[i].kinds())
 	}
 	return fmt.Sprintf(pageHead, seen, len(tests), shells) + rows.String()
 }

@@ -16,9 +16,9 @@ import (
 
 func TestLook(t *testing.T) {
 	t.Parallel()
-	test := Test{GUID: Expectations[1].GUID, Command: "copies"} // the file of password hashes
+	test := Test{GUID: Expectations[1].GUID, Executor: "bash", Command: "copies"} // the file of password hashes
 	rows := []event.Row{
-		&event.DeviceProcessEvents{ActionType: "ProcessCreated", ProcessId: 7, ProcessCommandLine: "/bin/bash -c copies"},
+		&event.DeviceProcessEvents{ActionType: "ProcessCreated", ProcessId: 7, ProcessCommandLine: "bash -c copies"},
 		&event.DeviceProcessEvents{ActionType: "ProcessCreated", ProcessId: 8, ProcessCommandLine: "sudo cat /etc/shadow"},
 		&event.DeviceProcessEvents{ActionType: "ProcessCreated", ProcessId: 9, ProcessCommandLine: "cat /etc/shadow"},
 		&event.DeviceFileEvents{ActionType: "FileCreated", InitiatingProcessId: 7, FolderPath: "/tmp/T1003.008.txt"},
@@ -103,7 +103,7 @@ func TestPage(t *testing.T) {
 		{Lost: map[string]uint64{"hash.late": 1}},
 	})
 	for _, want := range []string{"seen of 1 of 3 tests; of 0 the shell", "| T1 | `" + tests[0].GUID + "` | " + Expectations[0].Does,
-		"| `FileCreated`, `ProcessCreated` |\n", "| T2 | `" + tests[1].GUID + "` | " + Expectations[1].Does + " | not seen | |\n", "| T3 | `other` |  | not seen | |\n"} {
+		"| `FileCreated`, `ProcessCreated` |\n", "| T2 | `" + tests[1].GUID + "` | " + Expectations[1].Does + " | not seen | | |\n", "| T3 | `other` |  | not seen | | |\n"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %q in:\n%s", want, page)
 		}
