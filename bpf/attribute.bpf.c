@@ -114,7 +114,7 @@ static __noinline int times(s32 dfd, u64 name, u64 user, u32 scale)
 		t[0] = old[0];
 		t[2] = old[1];
 	}
-	if (scale == 1 && (t[3] == UTIME_NOW || t[3] == UTIME_OMIT))
+	if (scale == 1 && (t[1] == UTIME_NOW || t[1] == UTIME_OMIT) && (t[3] == UTIME_NOW || t[3] == UTIME_OMIT))
 		return 0;
 	struct file *f = NULL;
 	if (!name) {

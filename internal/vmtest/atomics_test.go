@@ -61,6 +61,22 @@ func TestAtomics(t *testing.T) {
 	}
 }
 
+// The page is that of a run in which everything showed.
+func TestAtomicPage(t *testing.T) {
+	t.Parallel()
+	tests, err := atomics.List(atomicFiles, atomicList)
+	if err != nil {
+		t.Skipf("the atomic tests are not here: %v", err)
+	}
+	var reports []atomics.Report
+	for _, x := range tests {
+		reports = append(reports, atomics.Report{GUID: x.GUID, Said: true})
+	}
+	if got, err := os.ReadFile(atomicPage); err != nil || string(got) != atomics.Page(tests, reports) {
+		t.Errorf("docs/atomic-coverage.md differs from the table: run go test ./internal/vmtest -run TestAtomics -update: %v", err)
+	}
+}
+
 // runAtomics boots a guest that runs the tests.
 func runAtomics(t *testing.T, tests []atomics.Test) []atomics.Report {
 	t.Helper()

@@ -16,11 +16,12 @@ import (
 // Expectation says how a test must show. What is always expected besides is
 // the start of the shell with the test's commands in its command line.
 type Expectation struct {
-	GUID  string
-	Does  string // what the test does, for the page
-	Rows  []Want // what must be told
-	Shell string // why there is nothing but the command line of the shell; "": there is
-	Blind string // what the sensor does not tell of it
+	GUID   string
+	Does   string // what the test does, for the page
+	Rows   []Want // what must be told
+	AsRoot bool   // it can only work as root although the list does not say so
+	Shell  string // why there is nothing but the command line of the shell; "": there is
+	Blind  string // what the sensor does not tell of it
 }
 
 // Want is one row that must be told of a process of the test.

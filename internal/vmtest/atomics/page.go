@@ -6,7 +6,6 @@ package atomics
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -47,8 +46,8 @@ Telemetry was seen of %d of %d tests; of %d the shell with its commands is all t
 
 Rewrite this page with ` + "`go test ./internal/vmtest -run TestAtomics -update`" + `.
 
-| Technique | Test | What it does | Told besides the shell | Not told | Kinds of row in all |
-|---|---|---|---|---|---|
+| Technique | Test | What it does | Told besides the shell | Not told |
+|---|---|---|---|---|
 `
 
 // Page writes docs/atomic-coverage.md from a run of all tests.
@@ -59,7 +58,7 @@ func Page(tests []Test, reports []Report) string {
 		e, _ := expectation(t.GUID)
 		i := slices.IndexFunc(reports, func(r Report) bool { return r.GUID == t.GUID })
 		if i < 0 || len(reports[i].Problems()) > 0 {
-			fmt.Fprintf(&rows, "| %s | `%s` | %s | not seen | | |\n", t.Technique, t.GUID, e.Does)
+			fmt.Fprintf(&rows, "| %s | `%s` | %s | not seen | |\n", t.Technique, t.GUID, e.Does)
 			continue
 		}
 		seen++
@@ -71,18 +70,7 @@ func Page(tests []Test, reports []Report) string {
 			shells++
 			told = []string{"nothing: " + e.Shell}
 		}
-		fmt.Fprintf(&rows, "| %s | `%s` | %s | %s | %s | %s |\n", t.Technique, t.GUID, e.Does, strings.Join(told, ", "), e.Blind, reports[i].kinds())
+		fmt.Fprintf(&rows, "| %s | `%s` | %s | %s | %s |\n", t.Technique, t.GUID, e.Does, strings.Join(told, ", "), e.Blind)
 	}
 	return fmt.Sprintf(pageHead, seen, len(tests), shells) + rows.String()
-}
-
-// kinds lists the ActionTypes that a test caused. How many there were differs
-// from run to run.
-func (r Report) kinds() string {
-	kinds := map[string]bool{}
-	for name := range r.Rows {
-		_, action, _ := strings.Cut(name, " ")
-		kinds["`"+action+"`"] = true
-	}
-	return strings.Join(slices.Sorted(maps.Keys(kinds)), ", ")
 }

@@ -129,6 +129,7 @@ func (t Test) prepare() error {
 		// It takes the old one's place at once: nobody else is to be seen removing it.
 		err = errors.Join(err, write(fresh, history, 0o600), os.Chown(fresh, a.id, a.id), os.Rename(fresh, file))
 	}
+	err = errors.Join(err, own(filepath.Dir(folder), user.id, user.id))
 	left, listErr := os.ReadDir("/tmp")
 	for _, e := range left {
 		if name := filepath.Join("/tmp", e.Name()); !strings.HasPrefix(folder, name+"/") {
@@ -154,7 +155,7 @@ func (t Test) provide(ctx context.Context) int {
 }
 
 func (t Test) account() account {
-	if t.Root {
+	if e, _ := expectation(t.GUID); t.Root || e.AsRoot {
 		return root
 	}
 	return user

@@ -89,6 +89,9 @@ func TestSetUp(t *testing.T) {
 	if err := own(filepath.Join(dir, "absent"), 0, 0); err == nil {
 		t.Error("gave away what is not there")
 	}
+	if asRoot := (Test{GUID: "d169e71b-85f9-44ec-8343-27093ff3dfc0"}); asRoot.account() != root {
+		t.Error("what needs root does not run as root")
+	}
 	if (Test{}).account() != user || (Test{Root: true}).account() != root {
 		t.Error("tests run as somebody else")
 	}
@@ -103,7 +106,7 @@ func TestPage(t *testing.T) {
 		{Lost: map[string]uint64{"hash.late": 1}},
 	})
 	for _, want := range []string{"seen of 1 of 3 tests; of 0 the shell", "| T1 | `" + tests[0].GUID + "` | " + Expectations[0].Does,
-		"| `FileCreated`, `ProcessCreated` |\n", "| T2 | `" + tests[1].GUID + "` | " + Expectations[1].Does + " | not seen | | |\n", "| T3 | `other` |  | not seen | | |\n"} {
+		"in `FolderPath` |  |\n", "| T2 | `" + tests[1].GUID + "` | " + Expectations[1].Does + " | not seen | |\n", "| T3 | `other` |  | not seen | |\n"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %q in:\n%s", want, page)
 		}

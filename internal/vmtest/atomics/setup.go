@@ -123,7 +123,7 @@ func standInFiles() error {
 	for name, content := range standIns {
 		err = errors.Join(err, write(filepath.Join(folder, name), content, 0o644))
 	}
-	return errors.Join(err, own(filepath.Dir(folder), user.id, user.id))
+	return err
 }
 
 // own gives a folder and all below it to a user.
