@@ -35,6 +35,7 @@ func TestLiveAttributes(t *testing.T) {
 	past := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
 	for _, err := range []error{
 		os.Chmod(name, 0o4755|os.ModeSetuid), os.Chmod(name, 0o4755|os.ModeSetuid), f.Chown(12, 34), os.Chtimes(name, past, past),
+		os.Chtimes(name, past, time.Time{}), // leaves the time of modification alone
 		f.Chmod(0o600),
 	} {
 		if err != nil {
@@ -62,6 +63,9 @@ func TestLiveAttributes(t *testing.T) {
 	if !strings.Contains(r.AdditionalFields, `"ModificationTime":"2001-02-03T04:05:06Z"`) {
 		t.Errorf("%v", columns(r))
 	}
+	find(l, func(r *event.DeviceEvents) bool {
+		return r.FolderPath == name && strings.Contains(r.AdditionalFields, `"AccessTime":"2001-02-03T04:05:06Z","ModificationTime":"unchanged"`)
+	})
 	if n := len(all(l, func(r *event.DeviceFileEvents) bool {
 		return r.ActionType == "FilePermissionsModified" && r.FolderPath == name
 	})); n != 2 {
