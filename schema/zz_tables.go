@@ -869,7 +869,6 @@ var Tables = []*Table{
 			{Name: "SensorStarted", Doc: "The sensor started.", Fill: []string{"linux"}},
 			{Name: "SensorStopped", Doc: "The sensor stopped in order.", Fill: []string{"linux"}},
 			{Name: "SensorLoss", Doc: "The sensor lost events; AdditionalFields counts them by class, and by second where that is known.", Fill: []string{"linux"}},
-			{Name: "SensorLoss", Doc: "The sensor lost events; AdditionalFields counts them by class.", Fill: []string{"linux"}},
 			{Name: "SensorShedding", Doc: "The sensor took more of the host than it may and collects other kinds of event than before; AdditionalFields says which it leaves out.", Fill: []string{"linux"}},
 			{Name: "EventsSummarized", Doc: "A limit left events of a process out; AdditionalFields counts them by class.", Fill: []string{"linux"}},
 			{Name: "SensorGap", Doc: "Batches of the device never arrived; AdditionalFields says how many.", Fill: []string{"server"}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -168,6 +169,9 @@ func (t *table) action(rest string) error {
 	words, attrs, text, err := split(rest)
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(t.Actions, func(a schema.Action) bool { return a.Name == words[0] }) {
+		return fmt.Errorf("action %s is there twice", words[0])
 	}
 	t.Actions = append(t.Actions, schema.Action{Name: words[0], Doc: text, Fill: list(attrs["fill"])})
 	return nil
