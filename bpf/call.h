@@ -64,20 +64,29 @@ static __always_inline u32 put_text(SCRATCH_TYPE *s, u64 user)
 }
 
 // The folder that a name is relative to: the root of the process for an
-// absolute one, else the descriptor or the working directory.
+// absolute one, which is no path where it is that of the host or a container,
+// else the descriptor or the working directory.
 static __always_inline u32 put_base(SCRATCH_TYPE *s, struct task_struct *t, s32 dfd, u64 user)
 {
 	struct fs_struct *fs = BPF_CORE_READ(t, fs);
+	struct vfsmount *mnt;
+	struct dentry *dentry;
 	char first = 0;
 	bpf_probe_read_user(&first, 1, (void *)user);
-	if (first == '/')
-		return 0;
-	if (dfd == AT_FDCWD)
-		return put_path(s, BPF_CORE_READ(fs, pwd.mnt), BPF_CORE_READ(fs, pwd.dentry));
-	struct file *f = file_of(t, dfd);
-	if (!f)
-		return 0;
-	return put_path(s, BPF_CORE_READ(f, f_path.mnt), BPF_CORE_READ(f, f_path.dentry));
+	if (first == '/') {
+		mnt = BPF_CORE_READ(fs, root.mnt);
+		dentry = BPF_CORE_READ(fs, root.dentry);
+	} else if (dfd == AT_FDCWD) {
+		mnt = BPF_CORE_READ(fs, pwd.mnt);
+		dentry = BPF_CORE_READ(fs, pwd.dentry);
+	} else {
+		struct file *f = file_of(t, dfd);
+		if (!f)
+			return 0;
+		mnt = BPF_CORE_READ(f, f_path.mnt);
+		dentry = BPF_CORE_READ(f, f_path.dentry);
+	}
+	return put_path(s, mnt, dentry);
 }
 
 // What every action record begins with, of the current process.

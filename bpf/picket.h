@@ -119,7 +119,7 @@ struct file {
 struct file___v5 { atomic64_t f_count; };
 struct fdtable { u32 max_fds; struct file **fd; unsigned long *close_on_exec, *open_fds; };
 struct files_struct { atomic_t count; struct fdtable *fdt; };
-struct fs_struct { struct path pwd; };
+struct fs_struct { struct path root, pwd; };
 
 struct mm_struct {
 	struct file *exe_file;

@@ -64,6 +64,9 @@ func (c *Collector) fileRow(r *record.File, p *process) {
 	row.BytesWritten = bytesWritten(r)
 	row.RequestProtocol = "Local"
 	extra := map[string]any{}
+	if r.Flags&record.FlagPathCut != 0 {
+		extra["PathCut"] = true
+	}
 	if r.FileFlags&record.FileStillOpen != 0 {
 		extra["StillOpen"] = true
 	}

@@ -33,13 +33,14 @@ func ttyName(s string) string {
 	return s
 }
 
-// resolve joins what a program passed to the folder that it is relative to.
+// resolve joins what a program passed to the folder that it is relative to. An
+// absolute name is relative to the root of the program, which it cannot leave.
 func resolve(base, name string) string {
 	if name == "" {
 		return ""
 	}
 	if strings.HasPrefix(name, "/") {
-		return path.Clean(name)
+		name = path.Clean(name)
 	}
 	return path.Join(base, name)
 }

@@ -13,7 +13,10 @@ func TestResolve(t *testing.T) {
 	for _, c := range [][3]string{
 		{"/home/a", "x", "/home/a/x"},
 		{"/home/a", "../b/./x", "/home/b/x"},
-		{"/home/a", "/etc//passwd", "/etc/passwd"},
+		{"/", "/etc//passwd", "/etc/passwd"},
+		{"", "/etc/passwd", "/etc/passwd"},
+		{"/srv/jail", "/etc/passwd", "/srv/jail/etc/passwd"},
+		{"/srv/jail", "/../../etc", "/srv/jail/etc"},
 		{"/home/a", "", ""},
 		{"/", "x", "/x"},
 	} {

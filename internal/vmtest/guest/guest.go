@@ -111,7 +111,7 @@ var Rounds = []Round{
 // add one, add a row to the list of its family; to claim it for a rung, name
 // the rung in Rungs. The tests fail when a rung does not see what it claims,
 // and when one sees what it does not claim.
-var Kinds = concat(processKinds, fileKinds, networkKinds, dnsKinds, streamKinds)
+var Kinds = concat(processKinds, fileKinds, evasionKinds, networkKinds, dnsKinds, streamKinds)
 
 func concat(families ...[]Kind) []Kind {
 	var all []Kind

@@ -52,13 +52,13 @@ func Explain(r *Action) (*Told, bool) {
 }
 
 // Place is the path that a record's text names; a folder without a text is the
-// file itself.
+// file itself. That of an absolute text is the root of the program.
 func Place(base, name string) string {
 	switch {
 	case name == "":
 		return base
 	case strings.HasPrefix(name, "/"):
-		return path.Clean(name)
+		return path.Join(base, path.Clean(name)) // nothing leads out of the root
 	case base == "":
 		return name // relative to what is not known
 	}
