@@ -215,36 +215,8 @@ func TestLiveEvasiveCalls(t *testing.T) {
 			e.run(t, "compat", e.file("kept"), e.file("gone"))
 			l.seenInside(t, e, "32-bit", map[string]string{e.file("kept"): "FileCreated", e.file("gone"): "FileDeleted"})
 		},
-		"32-bit program": program32,
-		"names changed by another thread": func(t *testing.T, l *live, e evader) {
-			_, said := e.run(t, "race", "30", e.file("name-a"))
-			gone := map[string]int{}
-			for c := range strings.FieldsSeq(said) {
-				gone[e.file("name-"+c)]++
-			}
-			l.behind(t, e)
-			rows := all(l, func(r *event.DeviceFileEvents) bool {
-				return r.ActionType == "FileDeleted" && strings.HasPrefix(r.FolderPath, e.file("name-"))
-			})
-			if len(rows) != 30 {
-				t.Fatalf("%d rows about 30 deleted files", len(rows))
-			}
-			rung, spot := l.blind("file")
-			if strings.HasPrefix(rung, "tracepoint") {
-				if !strings.Contains(spot, "read after the call") {
-					t.Errorf("rung %s: %q", rung, spot)
-				}
-				return
-			}
-			for _, r := range rows {
-				gone[r.FolderPath]--
-			}
-			for name, n := range gone {
-				if n != 0 {
-					t.Errorf("%s: %d rows too few", name, n)
-				}
-			}
-		},
+		"32-bit program":                  program32,
+		"names changed by another thread": racedNames,
 		"through a symbolic link": func(t *testing.T, l *live, e evader) {
 			if err := errors.Join(os.Mkdir(e.file("real"), 0o755), os.Symlink("real", e.file("link"))); err != nil {
 				t.Fatal(err)
@@ -322,83 +294,15 @@ func TestLiveEvasiveImages(t *testing.T) {
 				t.Errorf("row %v", columns(rows[1]))
 			}
 		},
-		"deleted": func(t *testing.T, l *live, e evader) {
-			path := e.copyTo(t, e.path, "brief", 0o755)
-			c := exec.Command(path, "self", path, "wait")
-			in, err := c.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := c.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer c.Wait()
-			defer in.Close()
-			find(l, func(r *event.DeviceProcessEvents) bool {
-				return created(c.Process.Pid)(r) && r.ProcessCommandLine == path+" wait"
-			})
-			if err := os.Remove(path); err != nil {
-				t.Fatal(err)
-			}
-			again := exec.Command(fmt.Sprintf("/proc/%d/exe", c.Process.Pid), "wait")
-			hold, err := again.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := again.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer again.Wait()
-			defer hold.Close()
-			r := find(l, created(again.Process.Pid))
-			if !r.IsFileless || r.FolderPath != path {
-				t.Errorf("row %v", columns(r))
-			}
-			if r.SHA256 != e.sum(t) && l.lost.copy()["hash.late"] == 0 {
-				t.Errorf("hash %q, want %q", r.SHA256, e.sum(t))
-			}
-		},
+		"deleted": deletedImage,
 		"interpreter by another name": func(t *testing.T, l *live, e evader) {
 			path := e.copyTo(t, "/bin/sh", "systemd-helper", 0o755)
 			hashed(t, l, path, "-c", "true")
 			pid, _ := e.start(t, exec.Command(path, "-c", "true"))
 			wantPath(t, find(l, created(pid)), path, sumOf(t, "/bin/sh"))
 		},
-		"script by standard input": func(t *testing.T, l *live, e evader) {
-			fifo := e.file("pipe")
-			if err := unix.Mkfifo(fifo, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			c := exec.Command("/bin/sh", "-c", "exec /bin/sh < "+fifo)
-			if err := c.Start(); err != nil {
-				t.Fatal(err)
-			}
-			script := "/bin/true from-the-pipe; " + e.path + " touch " + e.file("x") + "; exit 0\n"
-			if err := os.WriteFile(fifo, []byte(script), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.Wait(); err != nil {
-				t.Fatal(err)
-			}
-			r := find(l, func(r *event.DeviceProcessEvents) bool { return r.ProcessCommandLine == "/bin/true from-the-pipe" })
-			if r.InitiatingProcessId != int64(c.Process.Pid) || r.InitiatingProcessCommandLine != "/bin/sh" {
-				t.Errorf("row %v", columns(r))
-			}
-			find(l, onPath("FileCreated", e.file("x")))
-		},
-		"set-user program": func(t *testing.T, l *live, e evader) {
-			path := e.copyTo(t, e.path, "raise", 0o755|os.ModeSetuid)
-			c := exec.Command(path, "touch", e.file("x"))
-			c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1, Gid: 1}}
-			pid, _ := e.start(t, c)
-			r := find(l, created(pid))
-			if r.ProcessUserId != event.LongOf(1) || r.ProcessEffectiveUserId != event.LongOf(0) || r.AccountName != "daemon" || r.ProcessCapabilities == "" {
-				t.Errorf("row %v", columns(r))
-			}
-			if r := find(l, onPath("FileCreated", e.file("x"))); r.InitiatingProcessEffectiveUserId != event.LongOf(0) || r.InitiatingProcessUserId != event.LongOf(1) {
-				t.Errorf("file %v", columns(r))
-			}
-		},
+		"script by standard input": scriptByPipe,
+		"set-user program":         setUserProgram,
 		"library put in front": func(t *testing.T, l *live, e evader) {
 			c := exec.Command(e.path, "touch", e.file("x"))
 			c.Env = []string{"LD_PRELOAD=/tmp/hook.so", "LD_AUDIT=/tmp/audit.so"}
@@ -517,5 +421,113 @@ func namespaces(t *testing.T, l *live, e evader) {
 	}
 	if f := find(l, onPath("FileCreated", e.file("x"))); f.InitiatingProcessId != int64(c.Process.Pid) || f.FileOwnerUserId != event.LongOf(1) || f.InitiatingProcessUniqueId != r.ProcessUniqueId {
 		t.Errorf("file %v", columns(f))
+	}
+}
+
+// deletedImage runs an image whose name is gone.
+func deletedImage(t *testing.T, l *live, e evader) {
+	path := e.copyTo(t, e.path, "brief", 0o755)
+	c := exec.Command(path, "self", path, "wait")
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Wait()
+	defer in.Close()
+	find(l, func(r *event.DeviceProcessEvents) bool {
+		return created(c.Process.Pid)(r) && r.ProcessCommandLine == path+" wait"
+	})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	again := exec.Command(fmt.Sprintf("/proc/%d/exe", c.Process.Pid), "wait")
+	hold, err := again.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer again.Wait()
+	defer hold.Close()
+	r := find(l, created(again.Process.Pid))
+	if !r.IsFileless || r.FolderPath != path {
+		t.Errorf("row %v", columns(r))
+	}
+	if r.SHA256 != e.sum(t) && l.lost.copy()["hash.late"] == 0 {
+		t.Errorf("hash %q, want %q", r.SHA256, e.sum(t))
+	}
+}
+
+// scriptByPipe has a shell run what nobody can read later: what it does is told.
+func scriptByPipe(t *testing.T, l *live, e evader) {
+	fifo := e.file("pipe")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("/bin/sh", "-c", "exec /bin/sh < "+fifo)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	script := "/bin/true from-the-pipe; " + e.path + " touch " + e.file("x") + "; exit 0\n"
+	if err := os.WriteFile(fifo, []byte(script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	r := find(l, func(r *event.DeviceProcessEvents) bool { return r.ProcessCommandLine == "/bin/true from-the-pipe" })
+	if r.InitiatingProcessId != int64(c.Process.Pid) || r.InitiatingProcessCommandLine != "/bin/sh" {
+		t.Errorf("row %v", columns(r))
+	}
+	find(l, onPath("FileCreated", e.file("x")))
+}
+
+// setUserProgram is run by another user than it acts as.
+func setUserProgram(t *testing.T, l *live, e evader) {
+	path := e.copyTo(t, e.path, "raise", 0o755|os.ModeSetuid)
+	c := exec.Command(path, "touch", e.file("x"))
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1, Gid: 1}}
+	pid, _ := e.start(t, c)
+	r := find(l, created(pid))
+	if r.ProcessUserId != event.LongOf(1) || r.ProcessEffectiveUserId != event.LongOf(0) || r.AccountName != "daemon" || r.ProcessCapabilities == "" {
+		t.Errorf("row %v", columns(r))
+	}
+	if r := find(l, onPath("FileCreated", e.file("x"))); r.InitiatingProcessEffectiveUserId != event.LongOf(0) || r.InitiatingProcessUserId != event.LongOf(1) {
+		t.Errorf("file %v", columns(r))
+	}
+}
+
+// racedNames removes files by names that another thread keeps changing.
+func racedNames(t *testing.T, l *live, e evader) {
+	_, said := e.run(t, "race", "30", e.file("name-a"))
+	gone := map[string]int{}
+	for c := range strings.FieldsSeq(said) {
+		gone[e.file("name-"+c)]++
+	}
+	l.behind(t, e)
+	rows := all(l, func(r *event.DeviceFileEvents) bool {
+		return r.ActionType == "FileDeleted" && strings.HasPrefix(r.FolderPath, e.file("name-"))
+	})
+	if len(rows) != 30 {
+		t.Fatalf("%d rows about 30 deleted files", len(rows))
+	}
+	rung, spot := l.blind("file")
+	if strings.HasPrefix(rung, "tracepoint") {
+		if !strings.Contains(spot, "read after the call") {
+			t.Errorf("rung %s: %q", rung, spot)
+		}
+		return
+	}
+	for _, r := range rows {
+		gone[r.FolderPath]--
+	}
+	for name, n := range gone {
+		if n != 0 {
+			t.Errorf("%s: %d rows too few", name, n)
+		}
 	}
 }

@@ -4,6 +4,7 @@ package spool
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -76,6 +77,22 @@ func (r *reportIDs) reserve(limit int64) error {
 }
 
 func (r *reportIDs) extend() error { return r.reserve(r.next.Load() + reserveStep) }
+
+// remake goes on in another file.
+func (r *reportIDs) remake(fs FS, name string) error {
+	st, _, err := openSlots(fs, name)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	old := r.slots
+	r.slots = st
+	r.mu.Unlock()
+	if old != nil {
+		err = old.f.Close()
+	}
+	return errors.Join(err, r.extend())
+}
 
 // close gives back what was reserved and not used.
 func (r *reportIDs) close() error {

@@ -240,7 +240,7 @@ func (s *Spool) write(c Class, r record, payload []byte) error {
 		s.active[c] = nil
 		h := header{class: c, boot: s.opts.BootID, salt: s.opts.Salt(), rows: s.st.Rows[c]}
 		var err error
-		if g, err = createSegment(s.opts.FS, s.opts.Dir, s.nextID, h); err != nil {
+		if g, err = s.newSegment(h); err != nil {
 			s.nextID++ // a half-made file must not stand in the way
 			return err
 		}
@@ -254,6 +254,25 @@ func (s *Spool) write(c Class, r record, payload []byte) error {
 	}
 	s.used += g.size - before
 	return nil
+}
+
+// newSegment makes the file of a segment. Where somebody removed the folder it
+// is made again: what was open stays readable as long as this run lasts.
+func (s *Spool) newSegment(h header) (*segment, error) {
+	g, err := createSegment(s.opts.FS, s.opts.Dir, s.nextID, h)
+	if !errors.Is(err, os.ErrNotExist) {
+		return g, err
+	}
+	s.diskError("folder removed", err)
+	if err := s.opts.FS.MkdirAll(s.path("rejected")); err != nil {
+		return nil, fmt.Errorf("make the folder again: %w", err)
+	}
+	if s.slots != nil {
+		s.diskError("close state", s.slots.f.Close())
+		s.slots = nil // made with the next save
+	}
+	s.diskError("open report ids", s.report.remake(s.opts.FS, s.path("report")))
+	return createSegment(s.opts.FS, s.opts.Dir, s.nextID, h)
 }
 
 // add lists a segment. Its boot gets a rank after all others when it is new.
