@@ -43,7 +43,7 @@ var evasionKinds = []Kind{
 		Do:    func(a *Act) error { return withRing(func(r *uring) error { return r.writes(a.Path("made")) }) },
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool { return r.FolderPath == a.Path("made") && r.FileSize == 5 }),
 		Rungs: fileRungs,
-		Gaps:  append(besides("a ring makes no system calls"), Gap{Kernel: "5.10", Why: "the row names a thread of the kernel, which acts for the process there"}),
+		Gaps:  besides("a ring makes no system calls"),
 	},
 	{
 		Name: "file deleted by io_uring", Hook: "file", Table: "DeviceFileEvents", Action: "FileDeleted",
@@ -53,7 +53,7 @@ var evasionKinds = []Kind{
 		},
 		Match: where(func(a *Act, r *event.DeviceFileEvents) bool { return r.FolderPath == a.Path("gone") }),
 		Rungs: fileRungs,
-		Gaps:  append(besides("a ring makes no system calls"), Gap{Kernel: "5.10", Why: "rings cannot do it there"}),
+		Gaps:  besides("a ring makes no system calls"),
 	},
 }
 
@@ -202,14 +202,11 @@ func (r *uring) writes(path string) error {
 	return err
 }
 
-// removes leaves the file where rings cannot remove any.
 func (r *uring) removes(path string) error {
 	name, err := unix.BytePtrFromString(path)
 	if err != nil {
 		return err
 	}
-	if _, err = r.do(opUnlink, unix.AT_FDCWD, unsafe.Pointer(name), 0, 0); errors.Is(err, unix.EINVAL) {
-		return nil
-	}
+	_, err = r.do(opUnlink, unix.AT_FDCWD, unsafe.Pointer(name), 0, 0)
 	return err
 }

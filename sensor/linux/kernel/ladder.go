@@ -46,11 +46,12 @@ type ladder struct {
 }
 
 const (
-	processBlind = "environment beyond 8 KiB and arguments beyond 32 KiB; a program that changes its own arguments later"
-	fileBlind    = "opens by io_uring and by 32-bit programs; writes through a shared mapping after the file was closed; " +
-		"names given to unlink, rename and link are read after the call, so a program can show others, and symbolic links within them are not followed"
+	processBlind = "environment beyond 8 KiB and arguments beyond 32 KiB; the upper part of paths beyond 3,840 bytes; what a shell reads from a pipe; a program that changes its own arguments later"
+	fileBlind    = "what io_uring and 32-bit programs do to files; writes through a shared mapping after the file was closed; " +
+		"names given to unlink, rename and link are read after the call, so a program can show others, and symbolic links within them are not followed; " +
+		"the upper part of paths beyond 3,840 bytes"
 	hookBlind = "that two files were exchanged; a file that stays mapped after it was closed is told of when the mapping goes; " +
-		"texts of symbolic links beyond 255 bytes are cut"
+		"texts of symbolic links beyond 255 bytes are cut; the upper part of paths beyond 3,840 bytes"
 	oldBlind = "; the upper part of paths with more than 48 components"
 )
 
