@@ -129,7 +129,7 @@ func tellingProcFile(path string) bool {
 // onPathOp tells of a name that was removed, changed or added.
 func (c *Collector) onPathOp(r *record.PathOp) {
 	p := c.actor(&r.Header)
-	from, to := resolve(r.Base, r.Name), resolve(r.BaseNew, r.NameNew)
+	from, to := passed(r.Base, r.Name), passed(r.BaseNew, r.NameNew)
 	row := &event.DeviceFileEvents{Timestamp: c.clock.time(r.Time)}
 	c.plans.fill(row, c.describe(p))
 	row.RequestProtocol = "Local"

@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"path"
 	"strings"
+
+	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 // toJSON encodes a map, "" when it is empty.
@@ -33,14 +35,23 @@ func ttyName(s string) string {
 	return s
 }
 
-// resolve joins what a program passed to the folder that it is relative to. An
-// absolute name is relative to the root of the program, which it cannot leave.
+// resolve joins a name to the folder that it is relative to.
 func resolve(base, name string) string {
 	if name == "" {
 		return ""
 	}
 	if strings.HasPrefix(name, "/") {
-		name = path.Clean(name)
+		return path.Clean(name)
 	}
 	return path.Join(base, name)
+}
+
+// passed is the path that a program passed to a system call, with the folder
+// that the kernel looked in: for an absolute name the root of the program,
+// which it cannot leave.
+func passed(base, name string) string {
+	if name == "" {
+		return ""
+	}
+	return record.Place(base, name)
 }
