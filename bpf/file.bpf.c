@@ -24,28 +24,19 @@ static __always_inline bool names_memory(u64 name)
 	       first == 0x636b2f636f72702f;   // /proc/kc
 }
 
-static __noinline int memory_opened(s64 result, u64 name, u64 flags)
+static __noinline int memory_named(s64 result, u64 name, u64 flags)
 {
-	file_scratch *s = is_excluded() ? NULL : scratch();
+	file_scratch *s = memory_opened(result, flags);
 	if (!s)
 		return 0;
-	struct action_record *r = (void *)s->buf;
-	fill_action(r, ACT_DEVICE_MEMORY, result < 0 ? result : 0);
-	r->args[1] = flags;
-	s->off = sizeof(*r);
-	r->name1_len = put_text(s, name);
-	r->h.flags |= s->flags;
-	r->h.len = s->off;
-	if (!send(s, CLASS_KERNEL, r->h.time))
-		count_lost(CLASS_KERNEL);
-	done(s);
-	return 0;
+	((struct action_record *)s->buf)->name1_len = put_text(s, name);
+	return memory_told(s);
 }
 
 static __always_inline int opened_with(s64 fd, u64 name, u64 flags)
 {
 	if (names_memory(name) && (fd >= 0 || REFUSED(fd)))
-		memory_opened(fd, name, flags);
+		memory_named(fd, name, flags);
 	if (fd < 0 || !(flags & (O_ACCMODE | O_CREAT | O_TRUNC)))
 		return 0; // by far the most
 	return opened(fd, flags);

@@ -42,6 +42,7 @@ struct {
 #define O_APPEND 02000
 #define FMODE_WRITE 2
 #define S_IFREG 0100000
+#define S_IFCHR 0020000
 #define PROC_SUPER_MAGIC 0x9fa0
 #define S_IFSOCK 0140000
 #define AT_REMOVEDIR 0x200
@@ -114,6 +115,35 @@ static __always_inline int note_open(struct file *f, s32 fd, u64 flags)
 			count_lost(CLASS_FILE);
 		bpf_map_update_elem(&open_files, &key, &o, BPF_EXIST);
 	}
+	return 0;
+}
+
+// ---- the memory of the machine ------------------------------------------
+// A scratch with a record of an open of it, or NULL.
+static __always_inline file_scratch *memory_opened(s64 result, u64 flags)
+{
+	if (is_excluded())
+		return NULL;
+	file_scratch *s = scratch();
+	if (!s) {
+		count_lost(CLASS_KERNEL);
+		return NULL;
+	}
+	struct action_record *r = (void *)s->buf;
+	fill_action(r, ACT_DEVICE_MEMORY, result < 0 ? result : 0);
+	r->args[1] = flags;
+	s->off = sizeof(*r);
+	return s;
+}
+
+static __always_inline int memory_told(file_scratch *s)
+{
+	struct action_record *r = (void *)s->buf;
+	r->h.flags |= s->flags;
+	r->h.len = s->off;
+	if (!send(s, CLASS_KERNEL, r->h.time))
+		count_lost(CLASS_KERNEL);
+	done(s);
 	return 0;
 }
 

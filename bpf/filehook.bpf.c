@@ -127,9 +127,41 @@ forget:
 	return 0;
 }
 
+// The memory of the machine, whatever name it has: the devices 1:1, 1:2 and
+// 1:4, and kcore of the root of /proc.
+static __always_inline bool is_memory(struct file *f)
+{
+	struct inode *inode = BPF_CORE_READ(f, f_inode);
+	u32 type = BPF_CORE_READ(inode, i_mode) & S_IFMT;
+	u64 name = 0;
+	if (type == S_IFCHR) {
+		u32 dev = BPF_CORE_READ(inode, i_rdev);
+		return dev == (1 << 20 | 1) || dev == (1 << 20 | 2) || dev == (1 << 20 | 4);
+	}
+	if (type != S_IFREG || BPF_CORE_READ(inode, i_sb, s_magic) != PROC_SUPER_MAGIC)
+		return false;
+	struct dentry *d = BPF_CORE_READ(f, f_path.dentry), *folder = BPF_CORE_READ(d, d_parent);
+	bpf_probe_read_kernel_str(&name, sizeof(name), BPF_CORE_READ(d, d_name.name));
+	return name == 0x65726f636b && folder == BPF_CORE_READ(folder, d_parent); // kcore
+}
+
+// The hook is asked before the device is: what that refuses is told of, too.
+static __noinline int memory_file(struct file *f, u64 flags)
+{
+	file_scratch *s = memory_opened(0, flags);
+	if (!s)
+		return 0;
+	struct action_record *r = (void *)s->buf;
+	fill_image(&r->image, BPF_CORE_READ(f, f_inode));
+	r->base1_len = put_path(s, BPF_CORE_READ(f, f_path.mnt), BPF_CORE_READ(f, f_path.dentry));
+	return memory_told(s);
+}
+
 HOOK(filehook_open, file_open, struct file *f)
 {
 	u64 flags = BPF_CORE_READ(f, f_flags);
+	if (is_memory(f))
+		memory_file(f, flags);
 	if ((flags & (O_ACCMODE | O_TRUNC)) || (BPF_CORE_READ(f, f_mode) & FMODE_CREATED))
 		note_open(f, -1, flags);
 	return 0;

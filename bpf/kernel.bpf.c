@@ -67,12 +67,12 @@ static __noinline int loaded(s64 result, u64 flags, s64 fd, u64 parameters)
 	r->args[1] = fd >= 0;
 	if (fd >= 0)
 		put_file(s, file_of(current_task(), fd));
-	put_other_word(s, parameters);
 	if (l) {
 		r->args[2] = 1;
 		put_kernel_word(s, l->name, sizeof(l->name));
 		bpf_map_delete_elem(&modules, &tid);
 	}
+	put_other_word(s, parameters); // texts stand in the order of their lengths
 	return end(s);
 }
 

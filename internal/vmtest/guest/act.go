@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -48,6 +49,7 @@ func Child() {
 	if len(os.Args) < 3 || os.Args[1] != marker {
 		return
 	}
+	runtime.LockOSThread() // still the main one, which gives the process its name
 	if err := child(os.Args[2], os.Args[3:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(125)
@@ -66,6 +68,8 @@ func child(what string, args []string) error {
 	case "wait": // for the end of input
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		return nil
+	case "raise":
+		return raises()
 	case "do":
 		for _, k := range Kinds {
 			if k.Name == args[0] {

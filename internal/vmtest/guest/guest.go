@@ -28,6 +28,7 @@ type Kind struct {
 	Match  Match    // what else must be true of the row; nil: nothing
 	Rungs  []string // the rungs of the hook that claim to see it
 	Gaps   []Gap    // where one of them does not
+	Guest  bool     // whether it is left alone on the host that runs the tests
 }
 
 // Gap is a kernel on which a rung does not see a kind, although it does on
@@ -111,7 +112,8 @@ var Rounds = []Round{
 // add one, add a row to the list of its family; to claim it for a rung, name
 // the rung in Rungs. The tests fail when a rung does not see what it claims,
 // and when one sees what it does not claim.
-var Kinds = concat(processKinds, fileKinds, evasionKinds, networkKinds, dnsKinds, streamKinds)
+var Kinds = concat(processKinds, fileKinds, evasionKinds, memoryKinds, networkKinds, dnsKinds, streamKinds,
+	attributeKinds, imageKinds, privilegeKinds, kernelKinds, socketKinds)
 
 func concat(families ...[]Kind) []Kind {
 	var all []Kind

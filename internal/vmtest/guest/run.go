@@ -81,8 +81,11 @@ func (r Round) Run(ctx context.Context, kernel, below string) (Report, error) {
 	for i, k := range kinds {
 		res := &report.Results[i]
 		res.Kind, res.Rung = k.Name, rungOf(report.Hooks, k.Hook)
+		if k.Guest && kernel == "" {
+			res.Rung = "off"
+		}
 		if res.Rung == "off" {
-			continue // nothing could see it
+			continue // nothing could see it, or it is not for this host
 		}
 		if acts[i], err = k.do(ctx, below); err != nil {
 			res.Error = err.Error()

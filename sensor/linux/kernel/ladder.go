@@ -49,9 +49,9 @@ const (
 	processBlind = "environment beyond 8 KiB and arguments beyond 32 KiB; the upper part of paths beyond 3,840 bytes; what a shell reads from a pipe; a program that changes its own arguments later"
 	fileBlind    = "what io_uring and 32-bit programs do to files; writes through a shared mapping after the file was closed; " +
 		"names given to unlink, rename and link are read after the call, so a program can show others, and symbolic links within them are not followed; " +
-		"the upper part of paths beyond 3,840 bytes"
+		"the upper part of paths beyond 3,840 bytes; memory devices opened under another name"
 	hookBlind = "that two files were exchanged; a file that stays mapped after it was closed is told of when the mapping goes; " +
-		"texts of symbolic links beyond 255 bytes are cut; the upper part of paths beyond 3,840 bytes"
+		"texts of symbolic links beyond 255 bytes are cut; the upper part of paths beyond 3,840 bytes; memory devices that the caller may not open"
 	oldBlind = "; the upper part of paths with more than 48 components"
 )
 
@@ -59,7 +59,7 @@ const (
 	attributeBlind = "what a file had before; calls by io_uring and by 32-bit programs; mounts made by fsmount tell their place only; " +
 		"names are read after the call, so a program can show others"
 	privilegeBlind = "identities before a change where no record told them; targets in another process namespace that are named by id; calls by 32-bit programs"
-	kernelBlind    = "calls by 32-bit programs; what io_uring does once it is set up; memory devices opened under another name"
+	kernelBlind    = "calls by 32-bit programs; what io_uring does once it is set up"
 	imageBlind     = "a library that the same program mapped before is not told again; the loader, which the kernel maps; " +
 		"memory that is made executable later; mappings by 32-bit programs"
 	socketBlind = "sockets and connections made by io_uring and by 32-bit programs; sockets of daemons under a name that is not on the list"

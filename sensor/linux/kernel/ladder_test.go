@@ -48,7 +48,8 @@ func TestClimbTakesTheFirstRungThatWorks(t *testing.T) {
 func TestSectionsAreKnown(t *testing.T) {
 	t.Parallel()
 	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadProcess, bpf.LoadFile, bpf.LoadNetwork, bpf.LoadDNS, bpf.LoadStream,
-		bpf.LoadAttribute, bpf.LoadImage, bpf.LoadPrivilege, bpf.LoadKernel, bpf.LoadSocket, bpf.LoadScript} {
+		bpf.LoadAttribute, bpf.LoadImage, bpf.LoadPrivilege, bpf.LoadKernel, bpf.LoadSocket,
+		bpf.LoadAttributeOld, bpf.LoadImageOld, bpf.LoadPrivilegeOld, bpf.LoadKernelOld, bpf.LoadSocketOld, bpf.LoadScript} {
 		spec, err := load()
 		if err != nil {
 			t.Fatal(err)
