@@ -70,7 +70,8 @@ func beside(a *Act, credential *syscall.Credential, do func(pid int) error) erro
 	}
 	err = do(cmd.Process.Pid)
 	in.Close()
-	_ = cmd.Wait() // it may have been killed
+	_ = cmd.Process.Kill() // one that was traced may have stopped
+	_ = cmd.Wait()
 	return err
 }
 
