@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/picket-edr/picket/event"
@@ -155,6 +156,10 @@ func (w *watcher) take(n *watchedChange) {
 		w.waiting = append(w.waiting, n)
 	}
 	if n.Op != persist.Deleted {
+		// It was replaced. Who removes it once more did so, not who did before.
+		w.waiting = slices.DeleteFunc(w.waiting, func(gone *watchedChange) bool {
+			return gone.Op == persist.Deleted && gone.Path == n.Path && gone.mntNS == n.mntNS
+		})
 		w.look(n, w.tracker.Arrived)
 	}
 }

@@ -6,6 +6,7 @@ package linux
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -86,6 +87,39 @@ func TestChangesReachTheWatcher(t *testing.T) {
 	want := "ScheduledTaskUpdated crontab, ScheduledTaskCreated c, ScheduledTaskCreated d, ScheduledTaskDeleted a, ScheduledTaskCreated b, ScheduledTaskDeleted b"
 	if got != want {
 		t.Errorf("rows\n got %s\nwant %s", got, want)
+	}
+}
+
+// A file that is replaced and removed again soon was removed by the last one.
+func TestRemovedAfterReplaced(t *testing.T) {
+	f, root := watched(t, "etc/cron.d/a")
+	f.watcher.tracker.Baseline(func() bool { return false })
+	name := filepath.Join(root, "etc/cron.d/a")
+	change := func(op persist.Op, pid uint32) {
+		p := &process{}
+		p.key.pid = pid
+		f.watch(persist.Change{Op: op, Path: name}, 1, p)
+		f.watcher.take(<-f.watcher.queue)
+	}
+	remove := func(pid uint32) {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+		change(persist.Deleted, pid)
+	}
+	remove(7)
+	put(t, name, "old\n")
+	change(persist.Created, 8)
+	remove(9)
+	f.watcher.finish()
+	var got []string
+	for _, row := range f.take() {
+		if r, ok := row.(*event.DeviceEvents); ok {
+			got = append(got, fmt.Sprint(r.ActionType, " by ", r.InitiatingProcessId))
+		}
+	}
+	if len(got) != 1 || got[0] != "ScheduledTaskDeleted by 9" {
+		t.Errorf("%q", got)
 	}
 }
 
