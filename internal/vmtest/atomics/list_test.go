@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -97,5 +98,49 @@ func TestShare(t *testing.T) {
 	}
 	if len(seen) != len(tests) {
 		t.Errorf("%d of %d have their turn", len(seen), len(tests))
+	}
+}
+
+// Whatever the file of a technique holds, reading it ends without a panic, and
+// a test that is found has its commands.
+func FuzzTest(f *testing.F) {
+	f.Add(technique, "guid-1")
+	f.Add(strings.ReplaceAll(technique, "PathToAtomicsFolder", "#{file}"), "guid-1")
+	f.Add("atomic_tests: [{auto_generated_guid: x, input_arguments: {a: {default: [1, {b: c}]}}}]", "x")
+	f.Add("atomic_tests: 3", "")
+	f.Fuzz(func(t *testing.T, content, guid string) {
+		got, err := entry{GUID: guid}.test([]byte(content))
+		if err != nil {
+			if got.Command != "" {
+				t.Errorf("%v, and yet %+v", err, got)
+			}
+			return
+		}
+		if got.GUID != guid || strings.Contains(got.Command, "PathToAtomicsFolder") && !strings.Contains(content, "AtomicsFolder") {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// Each test of the list beside the repository has an entry in the table, in
+// the same order.
+func TestExpectationsFollowTheList(t *testing.T) {
+	t.Parallel()
+	tests, err := List("../../../../shared/data/atomic-red-team", "linux_bare_debian_tests.json")
+	if err != nil {
+		t.Skipf("the atomic tests are not here: %v", err)
+	}
+	var want, got []string
+	for _, x := range tests {
+		want = append(want, x.GUID)
+		if x.Command == "" || x.Executor != "sh" && x.Executor != "bash" || strings.Contains(x.Command, "#{file") {
+			t.Errorf("%s cannot be run: %s %q", x.GUID, x.Executor, x.Command)
+		}
+	}
+	for _, e := range Expectations {
+		got = append(got, e.GUID)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

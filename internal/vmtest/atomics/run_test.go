@@ -112,3 +112,21 @@ func TestPage(t *testing.T) {
 		}
 	}
 }
+
+func TestBrief(t *testing.T) {
+	t.Parallel()
+	for want, row := range map[string]event.Row{
+		"FileCreated FolderPath=/a AdditionalFields={}":             &event.DeviceFileEvents{ActionType: "FileCreated", FolderPath: "/a", AdditionalFields: "{}", SHA1: "x"},
+		"ConnectionFailed RemoteIP=192.168.1.1":                     &event.DeviceNetworkEvents{ActionType: "ConnectionFailed", RemoteIP: "192.168.1.1"},
+		"X ProcessCommandLine=" + strings.Repeat("y", 120):          &event.DeviceProcessEvents{ActionType: "X", ProcessCommandLine: strings.Repeat("y", 500)},
+		"UserAccountCreated FolderPath=/etc/passwd AccountName=art": &event.DeviceEvents{ActionType: "UserAccountCreated", FolderPath: "/etc/passwd", AccountName: "art"},
+	} {
+		if got := brief(row); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+	row := &event.DeviceNetworkEvents{RemotePort: 80, InitiatingProcessId: 7}
+	if number(row, "InitiatingProcessId") != 7 || number(row, "NoSuchColumn") != 0 || number(row, "RemoteIP") != 0 || text(row, "InitiatingProcessId") != "" {
+		t.Error("columns are taken for others")
+	}
+}
