@@ -190,14 +190,19 @@ EXIT(privilege, setns)
 	return finish(s, CLASS_PRIVILEGE, true);
 }
 
+// The name that was passed no longer counts from where it did.
 EXIT(privilege, chroot)
 {
+	struct fs_struct *fs = BPF_CORE_READ(current_task(), fs);
 	if (c->ret && !REFUSED(c->ret))
 		return 0;
 	action_scratch *s = start(ACT_CHROOT, c->ret);
 	if (!s)
 		return 0;
-	put_name(s, AT_FDCWD, argument(0));
+	if (c->ret)
+		put_name(s, AT_FDCWD, argument(0));
+	else
+		put_place(s, &fs->root);
 	return end(s);
 }
 
