@@ -89,7 +89,7 @@ func (c *Collector) attributeRow(r *record.Action, t *record.Told, p *process) {
 	row.AdditionalFields = toJSON(t.Extra)
 	var own *image
 	if r.Kind == record.Chmod && r.Image.Mode&0o111 != 0 && r.Image.Mode&unix.S_IFMT == unix.S_IFREG && r.Image.Nlink > 0 {
-		own = c.hash.get(r.Image, t.Path, 0, runnable) // it can be run from now on
+		own = c.hash.get(r.Image, c.reach(p, t.Path), 0, runnable) // it can be run from now on
 	}
 	c.out.push(row, own, actorImage(p), own != nil && c.hash.backlog() <= hashBacklog)
 	if r.Kind == record.Chmod || r.Kind == record.Chown {
@@ -104,7 +104,7 @@ func (c *Collector) imageRow(r *record.Action, t *record.Told, p *process) {
 	row.FolderPath, row.FileName, row.FileSize = t.Path, baseName(t.Path), int64(r.Image.Size)
 	var own *image
 	if r.Image.Nlink > 0 {
-		own = c.hash.get(r.Image, t.Path, 0, runnable)
+		own = c.hash.get(r.Image, c.reach(p, t.Path), 0, runnable)
 	}
 	c.out.push(row, own, actorImage(p), c.hash.backlog() <= hashBacklog)
 }
@@ -123,7 +123,7 @@ func (c *Collector) actionRow(r *record.Action, t *record.Told, p, target *proce
 	c.describeTarget(row, t, p, target)
 	var own *image
 	if r.Kind == record.ModuleLoad && r.Result >= 0 && r.Image.Nlink > 0 {
-		own = c.hash.get(r.Image, t.Path, 0, runnable)
+		own = c.hash.get(r.Image, c.reach(p, t.Path), 0, runnable)
 		row.FileSize = int64(r.Image.Size)
 	}
 	row.AdditionalFields = toJSON(t.Extra)

@@ -84,7 +84,7 @@ func (c *Collector) fileRow(r *record.File, p *process) {
 		if r.Image.Mode&0o111 != 0 {
 			why = runnable
 		}
-		own = c.hash.get(r.Image, r.Path, 0, why)
+		own = c.hash.get(r.Image, c.reach(p, r.Path), 0, why)
 		wait = c.hash.backlog() <= hashBacklog
 	}
 	c.out.push(row, own, actorImage(p), wait)

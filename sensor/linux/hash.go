@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -30,6 +31,7 @@ const (
 	hashCache     = 8192
 	hashMaxBytes  = 256 << 20 // default of Options.HashMaxBytes
 	hashFileBytes = 16 << 20  // files, other than images of processes
+	maxReach      = 32        // parents that are asked for a file
 )
 
 // imageKey tells contents apart without reading them: any write moves ctime.
@@ -233,6 +235,9 @@ func (h *hasher) read(i *image, buf []byte) error {
 	if i.path != "" {
 		names = append(names, i.path)
 	}
+	if here := fromRoot(i.path); here != "" {
+		names = append(names, here) // often the same file, and its process may be gone
+	}
 	err := error(os.ErrNotExist)
 	for n, name := range names {
 		if err = h.readName(i, name, n == 0 && i.pid != 0, buf); err == nil || errors.Is(err, errNotProgram) {
@@ -240,6 +245,36 @@ func (h *hasher) read(i *image, buf []byte) error {
 		}
 	}
 	return err
+}
+
+// reach is the name by which the sensor may open a file that a process has at a
+// path: in another mount namespace it is found by the root of the oldest process
+// there that still runs, which is the last to go.
+func (c *Collector) reach(p *process, path string) string {
+	if p == nil || p.mntNS == 0 || p.mntNS == c.scripts.ownMounts {
+		return path
+	}
+	var oldest *process
+	for q, steps := p, 0; q != nil && q.mntNS == p.mntNS && steps < maxReach; q, steps = q.parent, steps+1 {
+		if !q.exited {
+			oldest = q
+		}
+	}
+	if oldest == nil {
+		return path
+	}
+	return fmt.Sprintf("/proc/%d/root%s", oldest.key.pid, path)
+}
+
+// fromRoot is what follows the root of a process in a name made by reach, ""
+// for other names.
+func fromRoot(name string) string {
+	rest, ok := strings.CutPrefix(name, "/proc/")
+	pid, path, found := strings.Cut(rest, "/root/")
+	if !ok || !found || strings.Trim(pid, "0123456789") != "" {
+		return ""
+	}
+	return "/" + path
 }
 
 func (h *hasher) readName(i *image, name string, byProcess bool, buf []byte) error {

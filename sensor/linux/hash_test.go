@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/picket-edr/picket/sensor/linux/logon"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -224,6 +225,40 @@ func TestLooksRunnable(t *testing.T) {
 	for in, want := range map[string]bool{"\x7fELF": true, "#!/b": true, "#!": true, "MZ\x90\x00": true, "#": false, "": false, "text": false} {
 		if got := looksRunnable([]byte(in)); got != want {
 			t.Errorf("looksRunnable(%q) = %v", in, got)
+		}
+	}
+}
+
+// A file in another mount namespace is opened by the root of a process there
+// that still runs.
+func TestReach(t *testing.T) {
+	t.Parallel()
+	f := newOffline(t, logon.Paths{})
+	own := f.scripts.ownMounts
+	box := &process{key: procKey{pid: 7}, mntNS: own + 1}
+	child := &process{key: procKey{pid: 8}, mntNS: own + 1, parent: box, exited: true}
+	orphan := &process{key: procKey{pid: 9}, mntNS: own + 2, parent: box, exited: true}
+	for name, c := range map[string]struct {
+		p    *process
+		want string
+	}{
+		"nobody":    {nil, "/a/b"},
+		"unknown":   {&process{}, "/a/b"},
+		"same":      {&process{mntNS: own}, "/a/b"},
+		"other":     {box, "/proc/7/root/a/b"},
+		"living":    {&process{key: procKey{pid: 10}, mntNS: own + 1, parent: box}, "/proc/7/root/a/b"},
+		"its child": {child, "/proc/7/root/a/b"},
+		"all gone":  {orphan, "/a/b"},
+	} {
+		if got := f.reach(c.p, "/a/b"); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	for name, want := range map[string]string{
+		"/proc/7/root/a/b": "/a/b", "/a/b": "", "/proc/self/root/a": "", "/proc/7/rootless": "", "/home/proc/7/root/a": "",
+	} {
+		if got := fromRoot(name); got != want {
+			t.Errorf("%q becomes %q, want %q", name, got, want)
 		}
 	}
 }

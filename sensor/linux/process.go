@@ -199,7 +199,7 @@ func (c *Collector) applyExec(p *process, r *record.Exec, extra map[string]any) 
 	p.calledBy, p.called, p.told = r.UID, true, false
 	p.cgroup = r.Cgroup
 	c.home(p)
-	p.img = c.hash.get(r.Image, p.path, r.PID, started)
+	p.img = c.hash.get(r.Image, c.reach(p, p.path), r.PID, started)
 }
 
 // onExit tells that a process ended, if one had been told to have started.
