@@ -144,13 +144,15 @@ var socketKinds = []Kind{
 
 // memoryKinds are opens of what holds the memory of the machine.
 var memoryKinds = []Kind{
-	opensMemory("memory of the machine opened", "opens /dev/mem", "/dev/mem", fileRungs),
-	opensMemory("memory of the kernel opened", "opens /proc/kcore", "/proc/kcore", fileRungs),
+	opensMemory("memory of the machine opened", "opens /dev/mem", "/dev/mem"),
+	opensMemory("memory of the kernel opened", "opens /proc/kcore", "/proc/kcore"),
 	opensMemory("memory of the machine opened by another name", "makes a node for the memory of the machine and opens it", "",
-		[]string{"lsm", "fentry", "kprobe", "kprobe-old"}),
+		Gap{Rung: "tracepoint", Why: byName}, Gap{Rung: "tracepoint-old", Why: byName}),
 }
 
-func opensMemory(name, does, path string, rungs []string) Kind {
+const byName = "it knows such devices by name"
+
+func opensMemory(name, does, path string, gaps ...Gap) Kind {
 	k := deed("file", name, "KernelMemoryOpened", does, "", func(a *Act) error {
 		if path != "" {
 			return closed(unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0))
@@ -160,9 +162,12 @@ func opensMemory(name, does, path string, rungs []string) Kind {
 		}
 		return closed(unix.Open(a.Path("hidden"), unix.O_RDONLY|unix.O_CLOEXEC, 0))
 	})
-	k.Rungs = rungs
+	k.Rungs, k.Gaps = fileRungs, gaps
 	k.Match = where(func(a *Act, r *event.DeviceEvents) bool {
-		return says(r.AdditionalFields, `"Access":"Read"`) && (r.FolderPath == path || path == "" && r.FolderPath == a.Path("hidden"))
+		if path == "" {
+			return r.FolderPath == a.Path("hidden") && says(r.AdditionalFields, `"Access":"Read"`)
+		}
+		return r.FolderPath == path && says(r.AdditionalFields, `"Access":"Read"`)
 	})
 	return inGuest(k)
 }
