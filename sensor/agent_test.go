@@ -241,10 +241,13 @@ func TestStatusAndHealth(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	h.g.mu.Lock()
-	last := h.g.healths[len(h.g.healths)-1]
+	first, last := h.g.healths[0], h.g.healths[len(h.g.healths)-1]
 	h.g.mu.Unlock()
 	equal(t, []any{"tracepoint", "192.0.2.7", "dns", "no such hook", uint64(spool.DefaultLimit)},
-		[]any{last.Rung, last.IpAddresses[0], last.Hooks[1].Kind, last.Hooks[1].Error, last.SpoolLimitBytes})
+		[]any{last.Rung, last.IpAddresses[0], first.Hooks[1].Kind, first.Hooks[1].Error, last.SpoolLimitBytes})
+	if len(h.g.healths) > 1 && (!last.HooksUnchanged || len(last.Hooks) > 0) || first.HooksUnchanged {
+		t.Errorf("hooks are told again: %v of %v", last.Hooks, first.Hooks)
+	}
 	info, err := os.Stat(filepath.Join(h.dir, socketName))
 	must(t, err)
 	equal(t, os.FileMode(0o600), info.Mode().Perm())

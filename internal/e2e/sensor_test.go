@@ -126,6 +126,23 @@ type sensorStatus struct {
 	Events     map[string]uint64 `json:"events"`
 	Lost       map[string]uint64 `json:"lost"`
 	SpoolBytes int64             `json:"spool_bytes"`
+	Processes  []struct {
+		Role string `json:"role"`
+		PID  int    `json:"pid"`
+	} `json:"processes"`
+	Usage struct {
+		Limited map[string]uint64 `json:"limited"` // left out by a limit, and told of in summaries
+	} `json:"usage"`
+}
+
+// collector is the process that reads the kernel.
+func (s sensorStatus) collector() int {
+	for _, p := range s.Processes {
+		if p.Role == "collector" {
+			return p.PID
+		}
+	}
+	return 0
 }
 
 func (a *agent) status() (sensorStatus, error) {

@@ -33,7 +33,7 @@ func MemoryOf(path string) (pid uint32, ok bool) {
 // that sysctl gives it, elsewhere by the beginning of the path.
 var (
 	settings = []string{"kernel.", "fs.protected_", "fs.suid_dumpable", "fs.binfmt_misc", "vm.mmap_min_addr", "vm.unprivileged_userfaultfd",
-		"vm.overcommit_memory", "user.max_", "dev.tty.", "net.core.bpf_jit_", "net.ipv4.ip_forward", "net.ipv4.tcp_syncookies", "net.ipv4.icmp_"}
+		"vm.overcommit_memory", "vm.drop_caches", "user.max_", "dev.tty.", "net.core.bpf_jit_", "net.ipv4.ip_forward", "net.ipv4.tcp_syncookies", "net.ipv4.icmp_"}
 	settingSuffixes = []string{".forwarding", ".accept_redirects", ".send_redirects", ".accept_source_route", ".rp_filter", ".log_martians",
 		".route_localnet", ".accept_ra", ".disable_ipv6"}
 	settingFiles = []string{"/sys/kernel/security/", "/sys/kernel/debug/", "/sys/kernel/tracing/", "/sys/fs/selinux/", "/sys/module/",
