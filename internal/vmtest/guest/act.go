@@ -65,7 +65,8 @@ func child(what string, args []string) error {
 			return err
 		}
 		os.Exit(code)
-	case "wait": // for the end of input
+	case "wait": // for the end of input, after saying that it runs
+		fmt.Println()
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		return nil
 	case "raise":

@@ -54,7 +54,7 @@ func onThread(do func() error) func(*Act) error {
 	}
 }
 
-// beside starts a process that waits, does something to it, and ends it.
+// beside starts a process, does something to it once it waits, and ends it.
 func beside(a *Act, credential *syscall.Credential, do func(pid int) error) error {
 	cmd := a.self("wait")
 	if credential != nil {
@@ -65,10 +65,16 @@ func beside(a *Act, credential *syscall.Credential, do func(pid int) error) erro
 	if err != nil {
 		return err
 	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	err = do(cmd.Process.Pid)
+	if _, err = out.Read(make([]byte, 1)); err == nil {
+		err = do(cmd.Process.Pid)
+	}
 	in.Close()
 	_ = cmd.Process.Kill() // one that was traced may have stopped
 	_ = cmd.Wait()
