@@ -141,8 +141,7 @@ func refused(errno unix.Errno) error {
 // numbers is a collector that makes rows with running numbers.
 type numbers struct {
 	script
-	o    sensor.CollectorOptions
-	lost uint64
+	o sensor.CollectorOptions
 }
 
 func opener(config json.RawMessage) sensor.OpenCollector {

@@ -308,7 +308,7 @@ func passwordEvents(f *finding) []Event {
 	var out []Event
 	for _, name := range names(was, now) {
 		a, b := was[name], now[name]
-		if b == nil || len(b) < 2 || a != nil && len(a) < 2 {
+		if len(b) < 2 || a != nil && len(a) < 2 {
 			continue // the account itself is told of by its own file
 		}
 		old := "none"
