@@ -5,8 +5,7 @@
 package linux
 
 import (
-	"io"
-	"os"
+	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"time"
 )
 
@@ -61,15 +60,4 @@ func attempt[T any](c *careful, f func() T) (T, bool) {
 }
 
 // readSome reads at most n bytes of a file; what cannot be read is empty.
-func readSome(name string, n int64) []byte {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, n))
-	if err != nil {
-		return nil
-	}
-	return b
-}
+func readSome(name string, n int64) []byte { return procfs.ReadSome(name, n) }

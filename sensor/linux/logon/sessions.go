@@ -7,7 +7,6 @@ package logon
 import (
 	"bufio"
 	"bytes"
-	"io"
 	"maps"
 	"net/netip"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
@@ -145,15 +145,4 @@ func keyValues(b []byte) map[string]string {
 }
 
 // readSome reads at most n bytes of a file; what cannot be read is empty.
-func readSome(name string, n int64) []byte {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, n))
-	if err != nil {
-		return nil
-	}
-	return b
-}
+func readSome(name string, n int64) []byte { return procfs.ReadSome(name, n) }
