@@ -24,20 +24,23 @@ import (
 
 // Options are everything that the API needs from outside.
 type Options struct {
-	Auth    Auth
-	Devices Devices
-	Alerts  Alerts
-	Marks   Marks
-	Setup   Setup
-	Tokens  EnrolmentTokens
-	Audit   Audit
-	Events  func(tenant string) (store.Events, error)
-	Hub     *Hub
-	Rules   []Rule // built-in rules, as listed
-	Roles   func(ctx context.Context) []RoleState
+	Auth     Auth
+	Devices  Devices
+	Alerts   Alerts
+	Marks    Marks
+	Setup    Setup
+	Tokens   EnrolmentTokens
+	Policies SensorPolicies
+	Audit    Audit
+	Events   func(tenant string) (store.Events, error)
+	Hub      *Hub
+	Rules    []Rule // built-in rules, as listed
+	Roles    func(ctx context.Context) []RoleState
 
 	TokenText     func(tenant string, secret [32]byte) string // text of an enrolment token
 	RevokeDevice  func(tenant, device string)                 // closes its live stream
+	CheckPolicy   func(policy []byte) error                   // as sensors check one
+	PolicyChanged func(tenant string)                         // sends it to connected sensors
 	Gateway       string                                      // host:port that sensors dial
 	PortalURL     string
 	DetectionTest string // command of the detection test
@@ -116,6 +119,7 @@ func (s *server) routes(api huma.API) {
 	s.alertRoutes(api)
 	s.treeRoutes(api)
 	s.setupRoutes(api)
+	s.policyRoutes(api)
 	s.enrolmentRoutes(api)
 	s.healthRoutes(api)
 	s.auditRoutes(api)

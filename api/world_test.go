@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -42,6 +43,7 @@ type world struct {
 	hub      *Hub
 	password string
 	device   string
+	policies []string // tenants whose policy was sent
 	revoked  []string
 	now      time.Time
 }
@@ -77,12 +79,19 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	h, err := New(Options{
-		Auth: w.auth, Devices: w.db, Alerts: w.db, Marks: w.db, Setup: w.db, Tokens: w.db, Audit: w.db, Hub: w.hub,
+		Auth: w.auth, Devices: w.db, Alerts: w.db, Marks: w.db, Setup: w.db, Tokens: w.db, Policies: w.db, Audit: w.db, Hub: w.hub,
 		Events:    func(string) (store.Events, error) { return w.events, nil },
 		Rules:     []Rule{{ID: "r", Title: "Rule"}},
 		Roles:     func(context.Context) []RoleState { return []RoleState{{"bus", "ok", ""}} },
 		TokenText: func(tenant string, secret [32]byte) string { return "pkt1." + tenant }, RevokeDevice: func(_, d string) { w.revoked = append(w.revoked, d) },
-		Gateway: "127.0.0.1:8444", PortalURL: "http://portal", DetectionTest: "true", SensorDir: dir,
+		CheckPolicy: func(b []byte) error {
+			if strings.Contains(string(b), "nonsense") {
+				return fmt.Errorf("policy: unknown key: %w", picket.Invalid)
+			}
+			return nil
+		},
+		PolicyChanged: func(tenant string) { w.policies = append(w.policies, tenant) },
+		Gateway:       "127.0.0.1:8444", PortalURL: "http://portal", DetectionTest: "true", SensorDir: dir,
 		Portal:  fstest.MapFS{"index.html": {Data: []byte(`<meta content="__CSP_NONCE__">`)}, "assets/a.js": {Data: []byte("js")}},
 		Metrics: prometheus.NewRegistry(), Log: log, Now: time.Now,
 	})

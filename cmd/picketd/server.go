@@ -27,6 +27,7 @@ import (
 	"github.com/picket-edr/picket/content"
 	"github.com/picket-edr/picket/gateway"
 	"github.com/picket-edr/picket/pki"
+	"github.com/picket-edr/picket/sensor"
 	"github.com/picket-edr/picket/state"
 	"github.com/picket-edr/picket/store"
 	"github.com/picket-edr/picket/store/duckdb"
@@ -218,10 +219,16 @@ func (s *picketServer) handler() (http.Handler, error) {
 		listed = append(listed, api.Rule{ID: r.ID, Title: r.Title, Level: r.Level, Severity: string(r.Severity), Category: r.Category, Techniques: append([]string{}, r.Techniques...), Enabled: true, Author: r.Author, Description: r.Description})
 	}
 	return api.New(api.Options{
-		Auth: s.auth, Devices: s.db, Alerts: s.db, Marks: s.db, Setup: s.db, Tokens: s.db, Audit: s.db, Events: s.eventsOf, Hub: s.hub,
-		Rules: listed, Roles: s.roles, TokenText: s.tokenText, RevokeDevice: s.gateway.Revoke, Gateway: s.cfg.gatewayAddress(), PortalURL: s.cfg.portalURL(),
+		Auth: s.auth, Devices: s.db, Alerts: s.db, Marks: s.db, Setup: s.db, Tokens: s.db, Policies: s.db, Audit: s.db, Events: s.eventsOf, Hub: s.hub,
+		Rules: listed, Roles: s.roles, TokenText: s.tokenText, RevokeDevice: s.gateway.Revoke, CheckPolicy: checkPolicy, PolicyChanged: s.gateway.PolicyChanged, Gateway: s.cfg.gatewayAddress(), PortalURL: s.cfg.portalURL(),
 		DetectionTest: content.DetectionTestCommand, SensorDir: s.sensorDir(), Portal: web.FS(), Secure: s.secure(), Metrics: s.metrics, Log: s.log, Now: time.Now,
 	})
+}
+
+// checkPolicy refuses what sensors of this version would refuse.
+func checkPolicy(text []byte) error {
+	_, err := sensor.ParsePolicy(text)
+	return err
 }
 
 func (s *picketServer) eventsOf(tenant string) (store.Events, error) {

@@ -115,6 +115,12 @@ export function saveSetup(change: { organisation?: string; retentionDays?: numbe
   return body(client.PUT("/api/portal/setup", { body: change }));
 }
 
+export const policyQuery = queryOptions({ queryKey: ["sensor-policy"], queryFn: ({ signal }) => body(client.GET("/api/portal/sensor-policy", { signal })) });
+
+export function savePolicy(version: number, policy: Record<string, unknown>) {
+  return body(client.PUT("/api/portal/sensor-policy", { body: { version, policy } }));
+}
+
 export const tokensQuery = queryOptions({ queryKey: ["enrolment-tokens"], queryFn: ({ signal }) => body(client.GET("/api/portal/enrolment-tokens", { signal })) });
 
 export function createToken(group: string, uses: number, hours: number) {

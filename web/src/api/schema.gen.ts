@@ -381,6 +381,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/portal/sensor-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the sensors collect, leave out, hide and may take */
+        get: operations["get-sensor-policy"];
+        /** Change what the sensors collect, leave out, hide and may take */
+        put: operations["put-sensor-policy"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/portal/session": {
         parameters: {
             query?: never;
@@ -835,6 +853,17 @@ export interface components {
             noSensorData: number;
             /** Format: int64 */
             noSensorDataImpairedCommunication: number;
+        };
+        SensorPolicy: {
+            /** @description An empty one means the defaults. */
+            policy: {
+                [key: string]: unknown;
+            };
+            /**
+             * Format: int64
+             * @description 0 until a policy is set. A change must name the version that it was made from.
+             */
+            version: number;
         };
         Session: {
             /** @description Permissions of the user. */
@@ -1775,6 +1804,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Rule"][] | null;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-sensor-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SensorPolicy"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "put-sensor-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SensorPolicy"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SensorPolicy"];
                 };
             };
             /** @description Error */

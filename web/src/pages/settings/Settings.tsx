@@ -10,10 +10,11 @@ import { useSearchState } from "../../components/useSearchState";
 import { oneOf } from "../../search";
 import { useCan } from "../../session";
 import { Audit } from "./Audit";
+import { Policy } from "./Policy";
 import { Tokens } from "./Tokens";
 
-const tabs = ["general", "enrolment", "audit"] as const;
-const tabNames = { general: "General", enrolment: "Enrolment", audit: "Audit log" } as const;
+const tabs = ["general", "policy", "enrolment", "audit"] as const;
+const tabNames = { general: "General", policy: "Sensor policy", enrolment: "Enrolment", audit: "Audit log" } as const;
 const tabList = tabs.map((value) => ({ value, label: tabNames[value] }));
 
 /** Settings of the organisation. */
@@ -31,6 +32,7 @@ export function Settings() {
       }
     >
       {tab === "general" && <General />}
+      {tab === "policy" && <Policy />}
       {tab === "enrolment" && (canEnrol ? <Tokens /> : <Refused />)}
       {tab === "audit" && (canAudit ? <Audit /> : <Refused />)}
     </Page>
