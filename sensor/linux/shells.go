@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/sensor/linux/command"
@@ -62,7 +63,8 @@ func openShells(c *Collector) (*source, error) {
 	if err := c.kernel.OpenLines(); err != nil {
 		return s, err
 	}
-	pr := &prober{c: c, probed: map[shellKey]func() error{}}
+	pr := &prober{c: c, patient: newCareful(c.lost), probed: map[shellKey]func() error{}}
+	pr.patient.wait = probeWait
 	for _, name := range command.Shells {
 		_ = pr.probe(name, name, "/") // most hosts have only some
 	}
@@ -70,11 +72,15 @@ func openShells(c *Collector) (*source, error) {
 	return s, nil
 }
 
+// probeWait is how long the symbols of a shell may take to be read.
+const probeWait = 3 * time.Second
+
 // prober probes the files of shells. It belongs to one goroutine.
 type prober struct {
-	c      *Collector
-	probed map[shellKey]func() error // how to stop
-	order  []shellKey                // oldest first
+	c       *Collector
+	patient *careful                  // nobody waits for this goroutine
+	probed  map[shellKey]func() error // how to stop
+	order   []shellKey                // oldest first
 }
 
 func (pr *prober) run(ctx context.Context, emit func(any) bool) error {
@@ -88,8 +94,9 @@ func (pr *prober) run(ctx context.Context, emit func(any) bool) error {
 			if err == nil {
 				continue
 			}
-			if _, gone := os.Lstat(name); gone != nil || errors.Is(err, os.ErrDeadlineExceeded) {
-				// It ended meanwhile, or the host is busy: the next one that runs it.
+			if _, gone := os.Readlink(name); gone != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				// It ended meanwhile (a dead one that nobody waits for still has the
+				// link, but it leads nowhere), or the host is busy: the next one.
 				emit(func() { delete(pr.c.scripts.seen, s.key) })
 				continue
 			}
@@ -105,7 +112,7 @@ func (pr *prober) probe(image, name, root string) error {
 		target *command.Target
 		err    error
 	}
-	got, inTime := attempt(pr.c.careful, func() result {
+	got, inTime := attempt(pr.patient, func() result {
 		t, err := command.Find(image, name, root)
 		return result{t, err}
 	})
