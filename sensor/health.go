@@ -79,7 +79,7 @@ func (a *agent) losses() (lost, incomplete map[string]uint64) {
 	}
 	incomplete = map[string]uint64{}
 	for class, n := range lost {
-		if strings.HasPrefix(class, "hash.") || strings.HasPrefix(class, "cache.") {
+		if strings.HasPrefix(class, "hash.") || strings.HasPrefix(class, "cache.") || strings.HasPrefix(class, "proc.") {
 			incomplete[class] = n
 			delete(lost, class)
 		}
