@@ -66,7 +66,11 @@ func openShells(c *Collector) (*source, error) {
 	pr := &prober{c: c, patient: newCareful(c.lost), probed: map[shellKey]func() error{}}
 	pr.patient.wait = probeWait
 	for _, name := range command.Shells {
-		_ = pr.probe(name, name, "/") // most hosts have only some
+		// Most hosts have only some. But a kernel that wants more powers for
+		// probes than the collector has would refuse them all, and that is told.
+		if err := pr.probe(name, name, "/"); errors.Is(err, os.ErrPermission) {
+			return s, err
+		}
 	}
 	s.run = pr.run
 	return s, nil
