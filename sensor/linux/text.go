@@ -5,27 +5,15 @@
 package linux
 
 import (
-	"bytes"
-	"encoding/json"
 	"path"
 	"strings"
 
+	"github.com/picket-edr/picket/sensor/linux/command"
 	"github.com/picket-edr/picket/sensor/linux/record"
 )
 
 // toJSON encodes a map, "" when it is empty.
-func toJSON[V any](m map[string]V) string {
-	if len(m) == 0 {
-		return ""
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if e.Encode(m) != nil {
-		return ""
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}
+func toJSON[V any](m map[string]V) string { return command.JSON(m) }
 
 // ttyName turns the kernel's name of a terminal into that of its device.
 func ttyName(s string) string {

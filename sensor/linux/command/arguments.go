@@ -86,7 +86,7 @@ func environment(env []byte, hide func(string) string) (object, remoteIP string)
 		}
 		kept[name] = hide(value)
 	}
-	return toJSON(kept), remoteIP
+	return JSON(kept), remoteIP
 }
 
 // oddPath reports whether a search path has an entry that an ordinary one has
@@ -123,8 +123,8 @@ func firstAddress(value string) string {
 	return a.Unmap().String()
 }
 
-// toJSON encodes a map, "" when it is empty.
-func toJSON[V any](m map[string]V) string {
+// JSON encodes a map, "" when it is empty.
+func JSON[V any](m map[string]V) string {
 	if len(m) == 0 {
 		return ""
 	}

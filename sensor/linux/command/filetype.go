@@ -209,7 +209,7 @@ func (t FileType) Fields(object string) string {
 	if t.Static {
 		m["FileStatic"] = true
 	}
-	added := toJSON(m)
+	added := JSON(m)
 	if object == "" {
 		return added
 	}

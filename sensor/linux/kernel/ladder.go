@@ -26,6 +26,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/picket-edr/picket"
 	"github.com/picket-edr/picket/bpf"
+	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"github.com/picket-edr/picket/sensor/linux/record"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -138,7 +139,7 @@ func Open(rungs map[string]string) (*Kernel, []picket.Hook) {
 	k := &Kernel{maps: map[string]*ebpf.Map{}, types: btf.NewCache(), programs: map[string]*ebpf.Program{}, own: map[string]*ebpf.Map{}}
 	_ = rlimit.RemoveMemlock() // before 5.11 the limit counts; where it cannot be raised loading says so
 	MountTracefs()
-	k.cgroup = cgroupMount(mounts())
+	k.cgroup = cgroupMount(procfs.ReadSome("/proc/self/mounts", 4<<20))
 	hooks := k.climb(ladders(), rungs)
 	k.types = nil // the kernel's types take tens of megabytes and are not needed again
 	return k, hooks
@@ -441,19 +442,6 @@ func cgroupMount(mounts []byte) string {
 		}
 	}
 	return ""
-}
-
-func mounts() []byte {
-	f, err := os.Open("/proc/self/mounts")
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 4<<20))
-	if err != nil {
-		return nil
-	}
-	return b
 }
 
 // Cgroup is where the version 2 control group tree is mounted; "" when it is not.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/picket-edr/picket/sensor/linux/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,18 +45,7 @@ func OpenHost(root string, stay bool) (*HostTree, error) {
 func (t *HostTree) Close() error { return t.root.Close() }
 
 // mountTable reads what is mounted. A file that is gone or cut tells less.
-func mountTable() []byte {
-	f, err := os.Open("/proc/self/mounts")
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 4<<20))
-	if err != nil {
-		return nil
-	}
-	return b
-}
+func mountTable() []byte { return procfs.ReadSome("/proc/self/mounts", 4<<20) }
 
 // remoteMounts lists the mount points, other than the root, that may not
 // answer: those of other hosts, of programs, and those made on first use.
